@@ -1,0 +1,70 @@
+# Every command of the project. `make help` lists them.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --group libraries -e '.[local]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Make the virtual environment with everything the tests use
+
+.PHONY: demo
+demo: setup ## The main job: the example shop, traced, on the embedded receiver (ARGS=--exit ends by itself)
+	$(BIN)/python examples/shop/demo.py $(ARGS)
+
+.PHONY: test
+test: setup ## Run all tests
+	$(BIN)/python -m pytest -n 2 -m 'not timing' $(ARGS)
+	$(BIN)/python -m pytest -p no:randomly -m timing $(ARGS)
+
+.PHONY: coverage
+coverage: setup ## Branch coverage of the parts that must be whole (100 %)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -q tests/unit tests/faults tests/contract
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --show-missing --fail-under=100 \
+	  --include='*/apm_run/guard.py,*/apm_run/instrument/*,*/apm_run/tracer/*,*/apm_run/intake/*,*/apm_run/export/outbox.py,*/apm_run/export/segment.py'
+
+.PHONY: lint
+lint: setup ## ruff, mypy strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: setup ## Format the code
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format -q .
+
+.PHONY: docs
+docs: setup ## Write the generated reference pages anew
+	$(BIN)/python -m docs.generate
+
+.PHONY: check
+check: lint ## All static checks: lint, generated docs up to date, wheel contents
+	$(BIN)/python -m pytest -q -n 0 tests/docs
+
+.PHONY: integration
+integration: setup ## Tests against real services
+	$(BIN)/python -m pytest integration $(ARGS)
+
+.PHONY: bench
+bench: setup ## Measure the cost of the agent
+	$(BIN)/python benchmarks/startup.py $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what the build made
+	rm -rf build dist .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,110 @@
+"""Where the agent's own failures end: never in the program, never unseen in our tests.
+
+Every call from the program's thread into code that could fail for a reason of ours runs under :class:`guard`,
+or in a ``try`` whose handler calls :func:`failed`. With ``APM_RUN_STRICT=1``, as in all of our tests, both
+re-raise.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from time import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+STRICT = os.environ.get("APM_RUN_STRICT") == "1"
+
+#: Where it failed -> [how often, the last failure as text]. Doctor shows it.
+failures: dict[str, list[object]] = {}
+
+try:
+    _stderr = os.fstat(2)[1:3]
+except OSError:
+    _stderr = None
+
+
+def failed(where: str) -> None:
+    """Record the exception that is being handled; call it from an ``except`` block only.
+
+    :param where: the place in the agent, as doctor names it, e.g. ``"describe sqlite3"``.
+    :raises Exception: the exception itself, in strict mode.
+    """
+    error = sys.exc_info()[1]
+    entry = failures.setdefault(where, [0, ""])
+    entry[0] = int(entry[0]) + 1  # type: ignore[call-overload]
+    try:
+        entry[1] = f"{type(error).__name__}: {error}"[:500]
+    except Exception:
+        entry[1] = type(error).__name__
+    if STRICT:
+        raise  # noqa: PLE0704 (the caller is handling it)
+
+
+class guard:  # noqa: N801 (reads as a statement)
+    """Context manager that swallows and records any :class:`Exception` of its body; re-raises in strict mode."""
+
+    __slots__ = ("where",)
+
+    def __init__(self, where: str) -> None:
+        """:param where: the place in the agent, as doctor names it."""
+        self.where = where
+
+    def __enter__(self) -> None:
+        """Begin the guarded body."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """Swallow what is the agent's; let KeyboardInterrupt and the like pass."""
+        if not isinstance(error, Exception):
+            return False
+        try:
+            raise error
+        except Exception:
+            failed(self.where)
+        return True
+
+
+def say(line: str) -> None:
+    """Write the one line that a launched tree may put on stderr (design 5, "Silence").
+
+    A second call in this process, its children or its siblings below the same launcher writes nothing; nor does
+    any call once the program has put another file on descriptor 2.
+
+    :param line: one line, without prefix and newline.
+    """
+    tree = f"{os.environ.get('APM_RUN_LAUNCHED', os.getpid())}:{int(time()) // 86400}"
+    if os.environ.get("APM_RUN_SAID") == tree:
+        return
+    os.environ["APM_RUN_SAID"] = tree
+    try:
+        if _stderr is not None and os.fstat(2)[1:3] == _stderr and _first_of_tree(tree):
+            os.write(2, f"apm-run: {line}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        return
+
+
+def _first_of_tree(tree: str) -> bool:
+    """Whether no process of the tree has spoken yet, as noted in a small file of this user's."""
+    folder = os.environ.get("TMPDIR") or "/tmp"
+    mark = f" {tree}\n".encode()
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        handle = os.open(f"{folder}/.apm-run-said-{os.getuid()}", flags, 0o600)
+    except OSError:
+        return True
+    try:
+        info = os.fstat(handle)
+        if info.st_uid != os.getuid():
+            return True
+        if info.st_size > 65536:
+            os.ftruncate(handle, 0)
+        if mark in os.pread(handle, 65536, 0):
+            return False
+        os.write(handle, mark)
+        return True
+    finally:
+        os.close(handle)

@@ -1,0 +1,99 @@
+"""The words that every floor shares: what a call is, what an instrumentation says of it, and the outcomes."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Protocol
+
+    class CurrentTransaction(Protocol):
+        """What an instrumentation may do with the transaction that its call runs in."""
+
+        id: str
+        trace_id: str
+        sampled: bool
+        route_prefix: str
+        context: dict[str, Any]
+
+        def set_name(self, name: str) -> None:
+            """Name it by its route or handler, unless the user has named it."""
+
+        def capture(self, error: BaseException, handled: bool) -> None:
+            """Report an error of it, once."""
+
+
+SUCCESS, FAILURE, UNKNOWN = "success", "failure", "unknown"
+
+
+class Call:
+    """One call of an instrumented function, as ``describe``, ``rewrite`` and ``observe`` see it."""
+
+    __slots__ = ("args", "function", "kwargs")
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        """:param args: the positional arguments, for a method with the instance first."""
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+
+    @property
+    def instance(self) -> Any:
+        """The object a method was called on."""
+        return self.args[0]
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """The argument at a position (a method's instance is 0) or by its name."""
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+    def replaced(self, position: int, name: str, value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with one of them replaced; nothing of the caller's is mutated."""
+        if position < len(self.args):
+            return (*self.args[:position], value, *self.args[position + 1 :]), dict(self.kwargs)
+        return self.args, {**self.kwargs, name: value}
+
+
+class SpanDraft:
+    """What a ``describe`` function says of a call: the facts of the span that is to be (spec 7)."""
+
+    __slots__ = (
+        "action", "address", "context", "db", "exit", "http", "name", "outcome", "port", "subtype",
+        "target_name", "target_type", "type",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        type: str,
+        subtype: str | None = None,
+        action: str | None = None,
+        *,
+        exit: bool = True,
+        db: dict[str, Any] | None = None,
+        http: dict[str, Any] | None = None,
+        address: str | None = None,
+        port: int | None = None,
+    ) -> None:
+        """Facts of a span.
+
+        :param exit: it leaves the process: a leaf with a service target (spec 19).
+        :param db: ``context.db``. :param http: ``context.http`` with ``url``, ``method``, ``status_code``.
+        :param address: network address of the destination. :param port: its port.
+        """
+        self.name = name
+        self.type = type
+        self.subtype = subtype
+        self.action = action
+        self.exit = exit
+        self.db = db
+        self.http = http
+        self.address = address
+        self.port = port
+        self.context: dict[str, Any] | None = None
+        self.outcome: str | None = None
+        self.target_type: str | None = None
+        self.target_name: str | None = None

@@ -22,7 +22,7 @@ _ELLIPSIS = "\u2026"
 
 
 def cut(value: str, limit: int = KEYWORD) -> str:
-    """Return ``value`` with at most ``limit`` code points (1 or more), the last one kept replaced by U+2026."""
+    """Return ``value`` cut to ``limit`` code points (1 or more), the last one kept being U+2026."""
     if len(value) <= limit:
         return value
     return value[: limit - 1] + _ELLIPSIS

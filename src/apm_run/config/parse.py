@@ -1,7 +1,7 @@
-"""The types of option values: from the text of an environment variable, or a TOML value, to the typed value.
+"""The types of option values: from the text of an environment variable, or a TOML value, to a typed value.
 
-The forms are those of spec.md section 4. A :class:`Kind` refuses a bad value with :class:`ValueError`: its text
-continues a sentence ("is not a number from 0 to 1").
+The forms are those of spec.md section 4. A :class:`Kind` refuses a bad value with :class:`ValueError`; its
+text continues a sentence ("is not a number from 0 to 1").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Wildcard patterns of options such as ``sanitize_field_names`` (spec.md section 22).
 
-Only ``*`` is special: any number of any characters, line breaks included. The whole text has to match. Case is
-ignored unless the pattern begins with ``(?-i)``. Written with the methods of ``str``, which are faster than
+Only ``*`` is special: any number of any characters, line breaks included. The whole text has to match. Case
+is ignored unless the pattern begins with ``(?-i)``. Written with methods of ``str``, which are faster than
 :mod:`re` here, cannot backtrack, and cost no import.
 """
 

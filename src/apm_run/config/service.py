@@ -1,8 +1,8 @@
 """The name of the service where no option gives it: from the way the program was started.
 
-What counts is the name people would say: of a package, a script, a console script, or of the application that
-a server was told to run. Names that say nothing (``app.py``, ``main:app``, ``src/``) give way to the directory
-that holds them.
+What counts is the name people would say: of a package, a script, a console script, or of the application
+that a server was told to run. Names that say nothing (``app.py``, ``main:app``, ``src/``) give way to the
+directory that holds them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,19 @@ UNKNOWN = "unknown-python-service"
 _LONGEST = 1024
 _ENDINGS = ("-script.py", ".py", ".pyc", ".pyw", ".pyz", ".pex", ".exe")
 #: Names of scripts and modules that say nothing about the service; in the second set those of applications.
-_FILES = frozenset("__main__ app asgi main manage wsgi".split())
-_MODULES = _FILES | frozenset("application celery celery_app celeryapp server tasks web".split())
-_DIRECTORIES = frozenset("app bin code home opt root scripts src srv tmp usr users var workspace www".split())
+_FILES = frozenset(("__main__", "app", "asgi", "main", "manage", "wsgi"))
+_MODULES = _FILES | {"application", "celery", "celery_app", "celeryapp", "server", "tasks", "web"}
+# fmt: off
+_DIRECTORIES = frozenset((
+    "app", "bin", "code", "home", "opt", "root", "scripts", "src", "srv", "tmp", "usr", "users", "var",
+    "workspace", "www",
+))
 #: Programs that run the application named in their arguments.
-_SERVERS = frozenset(
-    "arq celery daphne dramatiq fastapi flask granian gunicorn hypercorn uvicorn waitress waitress-serve".split()
-)
+_SERVERS = frozenset((
+    "arq", "celery", "daphne", "dramatiq", "fastapi", "flask", "granian", "gunicorn", "hypercorn", "uvicorn",
+    "waitress", "waitress-serve",
+))
+# fmt: on
 #: Those whose positional arguments are words of their own, so that only an option names the application.
 _COMMANDS = frozenset(("celery", "flask"))
 
@@ -107,7 +113,7 @@ def _of_directory(directory: str, otherwise: str) -> str:
 
 
 def _of_module(module: str, directory: str, generic: frozenset[str]) -> str:
-    """Return the parts of a dotted name up to those of ``generic``; the name of ``directory`` if none is left."""
+    """Return a dotted name without the ``generic`` parts at its end; if none is left, of ``directory``."""
     parts = [part for part in module.split(".") if part]
     while parts and parts[-1].lower() in generic:
         parts.pop()

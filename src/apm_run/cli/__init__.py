@@ -1,0 +1,1 @@
+"""The launcher ``apm-run``: a POSIX shell script, and the Python form it hands over to."""

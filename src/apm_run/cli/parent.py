@@ -1,0 +1,195 @@
+"""``apm-run --local COMMAND``: the receiver in this process, the program as its child.
+
+The launcher is to be seen as little as ``time`` is: the child stays in its process group, takes what the
+terminal sends by itself, gets what was sent to the launcher alone, and the launcher ends as the child ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from time import monotonic
+
+from apm_run.cli import launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from apm_run.local.server import Receiver
+
+#: The agent's variables that would send data elsewhere, or show a credential to the receiver.
+_REPLACED = (b"ELASTIC_APM_SERVER_URLS", b"ELASTIC_APM_SECRET_TOKEN", b"ELASTIC_APM_API_KEY")
+
+#: Signals that are taken here and sent on to the child.
+_FORWARDED = frozenset(
+    {
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGALRM,
+        signal.SIGWINCH,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        signal.SIGCONT,
+    }
+)
+_WAITED = _FORWARDED | {signal.SIGCHLD}
+
+#: Seconds without a request after which the program's events are taken to be complete, and the most to wait.
+_QUIET = 0.25
+_PATIENCE = 5.0
+
+
+def run(words: list[str], process: launch.Process, keep: bool) -> NoReturn:
+    """Run the command ``words`` on a receiver of its own and end as it ends.
+
+    :param keep: whether the page stays after the program's end, until SIGINT, SIGTERM or SIGHUP.
+    """
+    from apm_run.local import LocalExtraMissing, Receiver
+
+    # Blocked before anything is started: no signal is lost, and no thread of the receiver takes one.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
+    signal.signal(
+        signal.SIGCHLD, lambda *_: None
+    )  # the child's end is to be seen even if SIGCHLD was ignored
+    try:
+        file = launch.find(words[0], process.environment)
+        receiver = Receiver(port=0).start()
+    except launch.Failure as failure:
+        launch.leave(failure)
+    except (LocalExtraMissing, OSError) as error:
+        _say(str(error))
+        sys.exit(2)
+    try:
+        _say(f"{receiver.url} shows what {os.path.basename(words[0])} does")
+        _prepare(process.environment, receiver.url)
+        child = _spawn(file, words, process, mask)
+        status = _attend(child)
+        _finish(receiver, keep)
+    except launch.Failure as failure:
+        receiver.close()
+        launch.leave(failure)
+    receiver.close()
+    _end_as(status, mask)
+
+
+def _prepare(environment: dict[bytes, bytes], url: str) -> None:
+    for name in _REPLACED:
+        environment.pop(name, None)
+    environment[b"ELASTIC_APM_SERVER_URL"] = url.encode()
+    environment[b"APM_RUN_LOCAL"] = b"1"
+    launch.mark(environment, launch.bootstrap(), os.getpid())
+
+
+def _spawn(file: bytes, words: list[str], process: launch.Process, mask: set[Any]) -> int:
+    """Start the program with the signals as the launcher was given them; return its pid."""
+    default = [number for number in launch.PYTHON_IGNORES if number not in process.ignored]
+    script = [b"/bin/sh", file, *map(os.fsencode, words[1:])]
+    try:
+        try:
+            return os.posix_spawn(file, words, process.environment, setsigmask=mask, setsigdef=default)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            return os.posix_spawn(script[0], script, process.environment, setsigmask=mask, setsigdef=default)
+    except OSError as error:
+        raise launch.refusal(words[0], error) from None
+
+
+def _attend(child: int) -> int:
+    """Stand between the world and the child until it ends; return its wait status."""
+    while True:
+        info = signal.sigwaitinfo(_WAITED)
+        if info.si_signo == signal.SIGCHLD:
+            pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+            if pid and os.WIFSTOPPED(status):
+                os.kill(os.getpid(), signal.SIGSTOP)  # so that the shell sees its job stopped
+            elif pid:
+                return status
+        elif info.si_signo == signal.SIGCONT:
+            if _stopped(child):
+                os.kill(child, signal.SIGCONT)
+        elif info.si_code <= 0:
+            # Sent by a process. What the terminal sends (si_code > 0) has reached the child as well.
+            os.kill(child, info.si_signo)
+
+
+def _stopped(pid: int) -> bool:
+    """Whether the process is stopped; the shell that continues a job has mostly continued all of it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return True
+
+
+def _finish(receiver: Receiver, keep: bool) -> None:
+    """Wait for the program's last events, print the summary, keep the page if asked to."""
+    try:
+        receiver.wait_ready(_PATIENCE)
+    except RuntimeError as error:
+        _say(f"{error}: {error.__cause__}")
+        return
+    deadline = monotonic() + _PATIENCE
+    while not receiver.wait_idle(_QUIET, 0.1) and monotonic() < deadline:
+        if signal.sigtimedwait({signal.SIGINT, signal.SIGTERM, signal.SIGHUP}, 0):
+            break
+    for line in summary(receiver.summary()):
+        _say(line)
+    if keep:
+        _say(f"{receiver.url} stays until Ctrl-C")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+
+def summary(facts: dict[str, Any]) -> list[str]:
+    """Return the lines that say what was received.
+
+    :param facts: :meth:`apm_run.local.server.Receiver.summary`.
+    """
+    lines = []
+    for name, counts in facts["services"].items():
+        failed = f" ({counts['failures']} failed)" if counts["failures"] else ""
+        transactions, spans, errors = (_count(counts, word) for word in ("transaction", "span", "error"))
+        lines.append(f"{name}: {transactions}{failed}, {spans}, {errors}")
+    if facts["rejected"]:
+        reasons = "; ".join(facts["reasons"])
+        lines.append(f"{facts['rejected']} events rejected: {reasons}"[:500])
+    return lines or ["nothing was received"]
+
+
+def _count(counts: dict[str, int], word: str) -> str:
+    number = counts[word + "s"]
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _say(line: str) -> None:
+    if sys.stderr is not None:  # None: descriptor 2 was closed at the start, and may be another file by now
+        try:
+            sys.stderr.write(f"apm-run: {line}\n")
+            sys.stderr.flush()
+        except OSError:
+            return
+
+
+def _end_as(status: int, mask: set[Any]) -> NoReturn:
+    """End this process as the child with ``status`` ended, without a second core file."""
+    if os.WIFSIGNALED(status):
+        import resource
+
+        number = os.WTERMSIG(status)
+        hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        # 1 byte, not 0: Linux takes 0 for "any size" where cores go to a pipe.
+        resource.setrlimit(resource.RLIMIT_CORE, (1 if hard else 0, hard))
+        if number not in {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask - {number})
+        os.kill(os.getpid(), number)
+        os._exit(128 + number)  # as PID 1 of a container one does not die by such a signal
+    os._exit(os.WEXITSTATUS(status))

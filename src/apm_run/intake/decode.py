@@ -30,15 +30,18 @@ _BREAKDOWN_SAMPLES = ("span.self_time.count", "span.self_time.sum.us")
 class Event:
     """One accepted event.
 
-    ``kind`` is the root key, ``body`` the object inside it, ``raw`` the text of the line, ``metadata`` the
-    object of the request's first line.
+    ``kind`` is the root key, ``body`` the object inside it, ``line`` the bytes as they came, ``raw`` the text
+    of the JSON value in it, ``metadata`` the object of the request's first line.
     """
 
-    __slots__ = ("body", "kind", "metadata", "raw")
+    __slots__ = ("body", "kind", "line", "metadata", "raw")
 
-    def __init__(self, kind: str, body: dict[str, Any], raw: str, metadata: dict[str, Any]) -> None:
+    def __init__(
+        self, kind: str, body: dict[str, Any], line: bytes, raw: str, metadata: dict[str, Any]
+    ) -> None:
         self.kind = kind
         self.body = body
+        self.line = line
         self.raw = raw
         self.metadata = metadata
 
@@ -187,7 +190,7 @@ class Stream:
         if kind == "metricset" and not _kept(body):
             return
         self.accepted += 1
-        yield Event(kind, body, raw, self.metadata)
+        yield Event(kind, body, line, raw, self.metadata)
 
     def _reject(self, message: str, document: str) -> None:
         self.rejected += 1

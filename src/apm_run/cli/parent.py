@@ -61,7 +61,8 @@ def run(words: list[str], process: launch.Process, keep: bool) -> NoReturn:
     )  # the child's end is to be seen even if SIGCHLD was ignored
     try:
         file = launch.find(words[0], process.environment)
-        receiver = Receiver(port=0).start()
+        receiver = Receiver(port=0)
+        receiver.start()
     except launch.Failure as failure:
         launch.leave(failure)
     except (LocalExtraMissing, OSError) as error:

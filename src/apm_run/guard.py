@@ -43,7 +43,7 @@ def failed(where: str) -> None:
         raise  # noqa: PLE0704 (the caller is handling it)
 
 
-class guard:  # noqa: N801 (reads as a statement)
+class guard:
     """Context manager that swallows and records any :class:`Exception` of its body; re-raises in strict mode."""
 
     __slots__ = ("where",)

@@ -31,9 +31,7 @@ class Call:
 
     __slots__ = ("args", "function", "kwargs")
 
-    def __init__(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """:param args: the positional arguments, for a method with the instance first."""
         self.function = function
         self.args = args

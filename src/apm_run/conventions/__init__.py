@@ -1,0 +1,1 @@
+"""Elastic's rules per family of libraries, written once (spec 18)."""

@@ -1,0 +1,1 @@
+"""One file per library: facts, no machinery."""

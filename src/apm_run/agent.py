@@ -1,0 +1,297 @@
+"""The composition root: builds the rest from Settings when it is first needed; start, fork, exit.
+
+Nobody but the bootstrap and the public API knows it. What is imported here at the top is all that an idle program
+pays for.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from time import perf_counter_ns, time_ns
+
+from apm_run.guard import failed, say
+from apm_run.instrument import hook, registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from apm_run.config import Settings
+    from apm_run.export import Exporter
+    from apm_run.tracer import Span, Tracer, Transaction
+
+#: The running agent of this process, or None.
+running: Agent | None = None
+
+
+class Agent:
+    """The agent of one process and, after a fork, of its child."""
+
+    def __init__(self, start_ns: int, timestamp: int) -> None:
+        """:param start_ns: when the program began, of ``perf_counter_ns``; ``timestamp`` the same in microseconds."""
+        self._start_ns = start_ns
+        self._timestamp = timestamp
+        self._settings: Settings | None = None
+        self._tracer: Tracer | None = None
+        self._exporter: Exporter | None = None
+        self._triggers: dict[str, list[str]] = {}
+        self._program = Program()
+        #: What doctor prints: target path -> wrapped, skipped and why, failed and why.
+        self.results: dict[str, str] = {}
+
+    # Built when first needed
+
+    @property
+    def settings(self) -> Settings:
+        """The options of this process; a bad value is told once per launched tree."""
+        if self._settings is None:
+            from apm_run import config
+
+            self._settings, problems = config.load()
+            if problems:
+                more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+                say(f"{problems[0]}{more}")
+        return self._settings
+
+    @property
+    def exporter(self) -> Exporter:
+        """The delivery side."""
+        if self._exporter is None:
+            from apm_run.export import Exporter
+
+            self._exporter = Exporter(self.settings, self._metadata)
+        return self._exporter
+
+    @property
+    def tracer(self) -> Tracer:
+        """The tracer, with the program's own transaction begun."""
+        if self._tracer is None:
+            from apm_run.tracer import Tracer
+
+            self._tracer = Tracer(self.settings, Pipeline(self))
+            self._program.begin(self._tracer, self._start_ns, self._timestamp)
+            os.register_at_fork(after_in_child=self._forked)
+        return self._tracer
+
+    def _metadata(self) -> bytes:
+        from apm_run.collect import metadata
+
+        return metadata.line(metadata.build(self.settings, "wrapper", None))
+
+    # Life
+
+    def arm(self, bootstrap: ModuleType | None) -> None:
+        """Wait for the imports of the program."""
+        if _configured() and not (self.settings.enabled and self.settings.instrument):
+            return
+        self._triggers = registry.triggers()
+        hook.arm(self._triggers, self.imported, bootstrap)
+        self._program.watch_exit()
+        atexit.register(self.exit)
+
+    def imported(self, module: ModuleType) -> None:
+        """A trigger module has been imported by the program. Never raises (BaseException: launching.md 3)."""
+        try:
+            if not (self.settings.enabled and self.settings.instrument):
+                return
+            from apm_run.instrument.patch import instrument
+
+            for file in self._triggers[module.__name__]:
+                try:
+                    instrumentation = registry.load(file)
+                    if not self._disabled(instrumentation.library):
+                        instrument(instrumentation, module, self.tracer, self.results)
+                except Exception as error:
+                    self.results[file] = f"failed: {type(error).__name__}: {error}"
+                    failed(f"load {file}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            failed(f"imported {module.__name__}")
+
+    def _disabled(self, library: str) -> bool:
+        return any(matcher.matches(library) for matcher in self.settings.disable_instrumentations)
+
+    def exit(self) -> None:
+        """The interpreter exits: end the program's transaction, send what is left (design 5a)."""
+        try:
+            if _configured() and not self.settings.enabled:
+                return
+            self._program.end(self)
+            if self._exporter is not None:
+                self._exporter.close()
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            failed("exit")
+
+    def _forked(self) -> None:
+        """In a forked child: other ids, a transaction of its own, nothing of the parent's."""
+        try:
+            if self._tracer is not None:
+                self._tracer.reseed()
+                self._program.forked(self._tracer)
+        except Exception:
+            failed("fork")
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the program began."""
+        return (perf_counter_ns() - self._start_ns) / 1e6
+
+
+class Pipeline:
+    """Process, encode, enqueue (design 3, steps 12-14): the tracer's sink."""
+
+    def __init__(self, agent: Agent) -> None:
+        """:param agent: for its settings and its exporter."""
+        self._agent = agent
+
+    def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
+        """Encode a transaction with its spans and errors in one piece."""
+        try:
+            if not self._agent.settings.recording:
+                return
+            from apm_run.intake import encode
+
+            lines = [encode.line("transaction", encode.transaction(transaction, spans))]
+            if transaction.sampled:
+                lines += [encode.line("span", encode.span(span, self._stack(span))) for span in spans]
+            lines += [encode.error_line(error) for error in transaction.errors]
+            self._agent.exporter.put(b"".join(lines), len(lines))
+        except Exception:
+            failed("encode transaction")
+
+    def span(self, span: Span) -> None:
+        """Encode a span that ended after its transaction."""
+        try:
+            if not self._agent.settings.recording:
+                return
+            from apm_run.intake import encode
+
+            self._agent.exporter.put(encode.line("span", encode.span(span, self._stack(span))), 1)
+        except Exception:
+            failed("encode span")
+
+    def error(self, error: dict[str, Any]) -> None:
+        """Encode an error that waits for no transaction."""
+        try:
+            from apm_run.intake import encode
+
+            self._agent.exporter.put(encode.error_line(error), 1)
+        except Exception:
+            failed("encode error")
+
+    def _stack(self, span: Span) -> list[dict[str, Any]] | None:
+        if not span.frames:
+            return None
+        from apm_run.tracer import stack
+
+        settings = self._agent.settings
+        app, library = settings.source_lines_span_app_frames, settings.source_lines_span_library_frames
+        return stack.render(span.frames, app, library)
+
+
+class Program:
+    """The program's own transaction (design 5): sent only where it says something."""
+
+    def __init__(self) -> None:
+        """Nothing has begun."""
+        self._exit_code: object = None
+        self._exited = False
+        self._transaction: Transaction | None = None
+        self._last: object = None
+
+    def watch_exit(self) -> None:
+        """Hear what ``sys.exit`` is called with: at exit the interpreter does not tell any more."""
+        original = sys.exit
+
+        def exit(status: object = None, /) -> None:
+            self._exit_code, self._exited = status, True
+            original(status)  # type: ignore[arg-type]
+
+        exit.__doc__, exit.__qualname__ = original.__doc__, "exit"
+        exit.__module__ = "sys"
+        sys.exit = exit  # type: ignore[assignment]
+
+    def begin(self, tracer: Tracer, start_ns: int, timestamp: int) -> None:
+        """Begin it, as a child of what ``TRACEPARENT`` names where a traced program started this one."""
+        from apm_run import propagation
+
+        parent = os.environ.get("TRACEPARENT")
+        context = propagation.parse([parent], [os.environ.get("TRACESTATE", "")]) if parent else None
+        tracer.begin_ambient(_program_name(), start_ns, timestamp, context)
+        self._transaction = tracer.ambient
+
+    def forked(self, tracer: Tracer) -> None:
+        """A child continues the trace with a transaction of its own."""
+        before = tracer.ambient
+        if before is not None:
+            from apm_run.propagation import TraceContext
+
+            context = TraceContext(before.trace_id, before.id, before.sampled, before.tracestate)
+            tracer.begin_ambient(before.name, perf_counter_ns(), time_ns() // 1000, context)
+        self._transaction = tracer.ambient
+        self._exited, self._exit_code = False, None
+
+    def end(self, agent: Agent) -> None:
+        """End it, unless it is claimed or has nothing to say: no span, no error, short, and no failure."""
+        error = _uncaught()
+        failing = error is not None or (self._exited and self._exit_code not in (None, 0, False))
+        if agent._tracer is None and not failing:
+            if agent.elapsed_ms() < agent.settings.program_transaction_min_duration:
+                return
+        tracer = agent.tracer
+        transaction = tracer.ambient
+        if transaction is None:
+            return
+        if error is not None:
+            transaction.capture(error, handled=False)
+        says = transaction.spans or transaction.errors or failing
+        if not says and agent.elapsed_ms() < agent.settings.program_transaction_min_duration:
+            return
+        transaction.outcome = "failure" if failing else "success"
+        transaction.result = transaction.outcome
+        tracer.end_transaction(transaction)
+
+
+def _uncaught() -> BaseException | None:
+    """The exception that ended the program, as the interpreter left it after printing it."""
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    return error if isinstance(error, BaseException) and not hasattr(sys, "ps1") else None
+
+
+def _program_name() -> str:
+    """The program as its user would call it: the script's or the module's name."""
+    argv = getattr(sys, "orig_argv", None) or sys.argv
+    for position, argument in enumerate(argv[1:], 1):
+        if argument == "-m" and position + 1 < len(argv):
+            return str(argv[position + 1])
+        if argument == "-c":
+            return "python -c"
+        if not argument.startswith("-"):
+            return str(argument).rsplit("/", 1)[-1]
+    return "python"
+
+
+def _configured() -> bool:
+    """Whether there is any option to read: otherwise the settings wait until something is instrumented."""
+    return "APM_RUN_CONFIG" in os.environ or any(name.startswith("ELASTIC_APM_") for name in os.environ)
+
+
+def start(bootstrap: ModuleType | None = None) -> None:
+    """Start the agent in this process, once. Never raises anything but KeyboardInterrupt.
+
+    :param bootstrap: the ``sitecustomize`` that does it.
+    """
+    global running
+    try:
+        if running is None:
+            running = Agent(perf_counter_ns(), time_ns() // 1000)
+            running.arm(bootstrap)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        failed("start")

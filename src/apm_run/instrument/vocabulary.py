@@ -1,0 +1,240 @@
+"""What an instrumentation file says. It holds facts; the engine holds the machinery (design 4).
+
+A path reads ``module:attribute.attribute``; the module is the trigger: its targets are instrumented when the
+program has finished importing it. A path that is not there skips that one target.
+
+``Target``     a function whose call is a span, or with ``entry=True`` a transaction
+``Exchange``   a span over several calls on one object: a request and its response
+``Annotate``   a function that tells something about the current transaction
+``Subscribe``  the library's own hook: always preferred to wrapping
+``Claim``      a function that makes the program a server or worker: it is not one transaction itself
+``Serve``      a server's or framework's application: a transaction per request
+``Carry``      a function that takes work which runs elsewhere: the current span goes along
+``Factory``    a type implemented in C, which no attribute can be set on: it is made through a subclass
+"""
+
+from __future__ import annotations
+
+from apm_run.model import Call, SpanDraft
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Protocol, Union
+
+    from apm_run.model import CurrentTransaction
+
+    Describe = Callable[[Call], "SpanDraft | None"]
+    Observe = Callable[[Call, Any, SpanDraft], None]
+    Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+    Rewrite = Callable[[Call, Mapping[str, str]], "Arguments | None"]
+
+    class ServerProtocol(Protocol):
+        """How an application is called: a module of conventions."""
+
+        def method(self, tracer: Any, original: Any, framework: str | None) -> Any:
+            """The function to put in the place of a method whose call is the application's."""
+
+        def application(self, tracer: Any, app: Any, framework: str | None) -> Any:
+            """The object to put in the place of an application."""
+
+    AnyTarget = Union["Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Carry", "Factory"]
+
+__all__ = [
+    "Annotate",
+    "Call",
+    "Carry",
+    "Claim",
+    "Exchange",
+    "Factory",
+    "Instrumentation",
+    "Serve",
+    "SpanDraft",
+    "Subscribe",
+    "Target",
+]
+
+
+class Target:
+    """A function whose call is a span."""
+
+    __slots__ = ("describe", "entry", "observe", "path", "rewrite")
+
+    def __init__(
+        self,
+        path: str,
+        describe: Describe,
+        *,
+        observe: Observe | None = None,
+        rewrite: Rewrite | None = None,
+        entry: bool = False,
+    ) -> None:
+        """Say how a call is reported.
+
+        :param describe: the facts of the span, or None: this call is none.
+        :param observe: adds facts of the result (status, rows) to the draft.
+        :param rewrite: the arguments with the trace context headers put in, without mutating the caller's; None
+            leaves them.
+        :param entry: the call is a transaction of its own instead of a span.
+        """
+        self.path = path
+        self.describe = describe
+        self.observe = observe
+        self.rewrite = rewrite
+        self.entry = entry
+
+
+class Exchange:
+    """A span that begins with one call on an object and ends with another."""
+
+    __slots__ = ("abandon", "describe", "finish", "inject", "observe", "path", "rewrite")
+
+    def __init__(
+        self,
+        path: str,
+        describe: Describe,
+        *,
+        inject: str,
+        finish: str,
+        abandon: str,
+        rewrite: Rewrite | None = None,
+        observe: Observe | None = None,
+    ) -> None:
+        """Say which calls belong together; all are methods of the class in ``path``.
+
+        :param path: the method that begins. :param inject: the one before which ``rewrite`` adds the headers.
+        :param finish: the one whose result (or exception) ends the span.
+        :param abandon: the one that ends it where no result was asked for.
+        """
+        self.path = path
+        self.describe = describe
+        self.inject = inject
+        self.finish = finish
+        self.abandon = abandon
+        self.rewrite = rewrite
+        self.observe = observe
+
+
+class Annotate:
+    """A function that, before it runs, tells something about the current transaction."""
+
+    __slots__ = ("annotate", "path")
+
+    def __init__(self, path: str, annotate: Callable[[Call, CurrentTransaction], None]) -> None:
+        """:param annotate: called with the call and the transaction; not called where there is none."""
+        self.path = path
+        self.annotate = annotate
+
+
+class Subscribe:
+    """A hook of the library's own."""
+
+    __slots__ = ("handler", "path")
+
+    def __init__(self, path: str, handler: Callable[..., None]) -> None:
+        """Say what is heard.
+
+        :param path: an object with a ``connect(function, weak=False)``, as blinker's signals have.
+        :param handler: called with the current transaction and then with what the library hands over.
+        """
+        self.path = path
+        self.handler = handler
+
+
+class Claim:
+    """A function whose call makes the program a server or a worker."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        """:param path: the function that serves or works until the program ends."""
+        self.path = path
+
+
+class Serve:
+    """Where a server meets an application, or a framework's application is called."""
+
+    __slots__ = ("argument", "attribute", "framework", "path", "protocol", "result")
+
+    def __init__(
+        self,
+        path: str,
+        protocol: ServerProtocol,
+        *,
+        argument: tuple[int, str] | None = None,
+        attribute: str | None = None,
+        result: bool = False,
+        framework: str | None = None,
+    ) -> None:
+        """Say where the application is: by default the function itself is its call.
+
+        :param protocol: ``conventions.wsgi`` or ``conventions.asgi``.
+        :param argument: position (the instance is 0) and name of the argument that is the application.
+        :param attribute: the instance's attribute that is, once the function has run.
+        :param result: what the function returns is.
+        :param framework: the name for ``service.framework``; its version is the distribution's.
+        """
+        self.path = path
+        self.protocol = protocol
+        self.argument = argument
+        self.attribute = attribute
+        self.result = result
+        self.framework = framework
+
+
+class Carry:
+    """A function that takes work which runs elsewhere."""
+
+    __slots__ = ("path", "position")
+
+    def __init__(self, path: str, position: int) -> None:
+        """:param position: of the argument that is the work (a method's instance is 0); it is always positional."""
+        self.path = path
+        self.position = position
+
+
+class Factory:
+    """A function that makes an object of a C type, and takes the type to make as an argument."""
+
+    __slots__ = ("base", "makes", "path", "position", "targets")
+
+    def __init__(
+        self,
+        path: str,
+        base: str,
+        *,
+        position: int,
+        makes: tuple[Factory, ...] = (),
+        targets: tuple[Target, ...] = (),
+    ) -> None:
+        """Say what is made.
+
+        :param base: path of the type that is made by default; its parameter is called ``factory``.
+        :param position: of the factory among the positional arguments (a method's instance is 0).
+        :param makes: methods of the type that make another such object; their path is the method's name.
+        :param targets: methods of the type that are spans; their path is the method's name.
+        """
+        self.path = path
+        self.base = base
+        self.position = position
+        self.makes = makes
+        self.targets = targets
+
+
+class Instrumentation:
+    """All that is to be known about one library."""
+
+    __slots__ = ("library", "targets", "versions")
+
+    def __init__(self, library: str, versions: str, targets: tuple[AnyTarget, ...]) -> None:
+        """:param library: its distribution's name, or the module's of the standard library.
+
+        :param versions: the releases it was tested with, for the docs; nothing is refused by it.
+        """
+        self.library = library
+        self.versions = versions
+        self.targets = targets
+
+    def triggers(self) -> set[str]:
+        """The modules whose import instruments something."""
+        return {target.path.partition(":")[0] for target in self.targets}

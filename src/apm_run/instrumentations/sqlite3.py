@@ -1,0 +1,34 @@
+"""sqlite3: a span per statement; its connections and cursors are C types, made through subclasses."""
+
+from __future__ import annotations
+
+from apm_run.conventions import database
+from apm_run.instrument.vocabulary import Call, Factory, Instrumentation, SpanDraft, Target
+
+
+def statement(call: Call) -> SpanDraft | None:
+    """The span of an ``execute``, ``executemany`` or ``executescript``."""
+    return database.statement("sqlite", call.argument(1, "sql"))
+
+
+def rows(call: Call, result: object, draft: SpanDraft) -> None:
+    """The number of rows that a changing statement affected."""
+    database.affected(draft, getattr(result, "rowcount", None))
+
+
+_STATEMENTS = tuple(Target(method, statement, observe=rows) for method in ("execute", "executemany", "executescript"))
+_CURSOR = Factory("cursor", "sqlite3.dbapi2:Cursor", position=1, targets=_STATEMENTS)
+
+INSTRUMENTATION = Instrumentation(
+    library="sqlite3",
+    versions="CPython 3.9 to 3.13",
+    targets=(
+        Factory(
+            "sqlite3.dbapi2:connect",
+            "sqlite3.dbapi2:Connection",
+            position=5,
+            makes=(_CURSOR,),
+            targets=_STATEMENTS,
+        ),
+    ),
+)

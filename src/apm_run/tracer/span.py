@@ -1,0 +1,123 @@
+"""The two things that have a duration (spec 6, 7). Their facts are plain data: intake.encode puts them on the wire."""
+
+from __future__ import annotations
+
+from itertools import count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from apm_run.model import SpanDraft
+    from apm_run.tracer.stack import RawFrame
+    from apm_run.tracer.tracer import Tracer
+
+
+class Span:
+    """A span that has begun. Times are nanoseconds of ``perf_counter_ns``."""
+
+    __slots__ = (
+        "draft", "dropped", "end_ns", "exit", "frames", "id", "outcome", "parent_id", "start_ns", "sync", "transaction",
+    )  # fmt: skip
+
+    def __init__(self, draft: SpanDraft, transaction: Transaction, parent_id: str, id: str, start_ns: int) -> None:
+        """Begin it.
+
+        :param parent_id: 16 hex: of the span or transaction that was current.
+        """
+        self.draft = draft
+        self.transaction = transaction
+        self.parent_id = parent_id
+        self.id = id
+        self.start_ns = start_ns
+        self.end_ns = 0
+        self.exit = draft.exit
+        self.dropped = False
+        self.outcome: str | None = None
+        self.frames: list[RawFrame] | None = None
+        self.sync = True
+
+    @property
+    def timestamp(self) -> int:
+        """Microseconds since the epoch, derived from the transaction's one wall clock reading (spec 5)."""
+        transaction = self.transaction
+        return transaction.timestamp + (self.start_ns - transaction.start_ns) // 1000
+
+
+class Transaction:
+    """A unit of work of this service: a request, a job, the program itself."""
+
+    __slots__ = (
+        "_dropped", "context", "counter", "end_ns", "ended", "entry", "errors", "exit", "framework", "id",
+        "last_error", "links", "name", "named_by_user", "outcome", "parent_id", "result", "route_prefix", "sample_rate",
+        "sampled", "spans", "start_ns", "timestamp", "trace_id", "tracer", "tracestate", "type",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        name: str,
+        type: str,
+        *,
+        id: str,
+        trace_id: str,
+        start_ns: int,
+        timestamp: int,
+    ) -> None:
+        """Begin it as the root of a trace; the tracer adds what an incoming context says.
+
+        :param timestamp: microseconds since the epoch.
+        """
+        self.tracer = tracer
+        self.name = name
+        self.type = type
+        self.id = id
+        self.trace_id = trace_id
+        self.parent_id: str | None = None
+        self.tracestate = ""
+        self.sampled = True
+        self.sample_rate: float | None = None
+        self.start_ns = start_ns
+        self.end_ns = 0
+        self.timestamp = timestamp
+        self.ended = False
+        #: Made by a server or worker framework: the same request seen by an inner layer starts no other.
+        self.entry = False
+        self.exit = False
+        self.result: str | None = None
+        self.outcome: str | None = None
+        self.context: dict[str, Any] = {}
+        self.framework: tuple[str, str] | None = None
+        self.named_by_user = False
+        self.route_prefix = ""
+        self.spans: list[Span] = []
+        self.errors: list[dict[str, Any]] = []
+        self.links: list[dict[str, str]] = []
+        self.last_error: BaseException | None = None
+        self.counter = count()
+        self._dropped = count()
+
+    @property
+    def transaction(self) -> Transaction:
+        """Itself: what is current may be a span or a transaction, and both have one."""
+        return self
+
+    def set_name(self, name: str) -> None:
+        """Name it by its route or handler, unless the user has named it."""
+        if not self.named_by_user:
+            self.name = name
+
+    def capture(self, error: BaseException, handled: bool) -> None:
+        """Report an error of it; the same exception a second time is nothing new.
+
+        :param handled: the program or its framework has dealt with it.
+        """
+        self.tracer.capture(error, self, self.id, handled)
+
+    def count_dropped(self) -> None:
+        """One more span of it was not reported."""
+        next(self._dropped)
+
+    def dropped(self) -> int:
+        """How many of its spans were not reported. Read once, at the end."""
+        return next(self._dropped)

@@ -1,0 +1,219 @@
+"""The tracer: it begins and ends, decides what is sampled and reported, and hands what has ended to a sink."""
+
+from __future__ import annotations
+
+import os
+import sys
+from _contextvars import ContextVar
+from _random import Random
+from time import perf_counter_ns, time_ns
+
+from apm_run import propagation
+from apm_run.model import FAILURE, SUCCESS, UNKNOWN
+from apm_run.tracer import errors, stack
+from apm_run.tracer.span import Span, Transaction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from apm_run.config import Settings
+    from apm_run.model import SpanDraft
+    from apm_run.propagation import TraceContext
+
+    class Sink(Protocol):
+        """Where ended things go. It must neither block nor raise."""
+
+        def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
+            """A transaction has ended, with these of its spans."""
+
+        def span(self, span: Span) -> None:
+            """A span has ended after its transaction."""
+
+        def error(self, error: dict[str, Any]) -> None:
+            """An error outside any transaction, or after the end of its own."""
+
+
+#: The span or transaction that is running in this context.
+current: ContextVar[Span | Transaction | None] = ContextVar("apm_run_current", default=None)
+
+
+class Tracer:
+    """One per process.
+
+    :ivar ambient: the program's own transaction, the parent of what runs in no other; None once it is claimed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sink: Sink,
+        *,
+        clock: Callable[[], int] = perf_counter_ns,
+        wall: Callable[[], int] = time_ns,
+        seed: int | None = None,
+    ) -> None:
+        """:param clock: monotonic nanoseconds. :param wall: nanoseconds since the epoch. :param seed: of the ids."""
+        self.settings = settings
+        self.sink = sink
+        self.ambient: Transaction | None = None
+        self._clock = clock
+        self._wall = wall
+        self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
+
+    def reseed(self) -> None:
+        """Draw other ids from now on: a forked child must not repeat its parent's."""
+        self._random.seed(int.from_bytes(os.urandom(16), "big"))
+
+    def _id(self, bits: int) -> str:
+        value = self._random.getrandbits(bits) or 1  # all zeros is invalid (spec 5)
+        return f"{value:0{bits // 4}x}"
+
+    # Transactions
+
+    def begin_transaction(
+        self,
+        name: str,
+        type: str,
+        context: TraceContext | None = None,
+        *,
+        start_ns: int | None = None,
+        timestamp: int | None = None,
+    ) -> Transaction:
+        """Begin a transaction: a trace of its own, or the continuation of an incoming one (spec 13, 14).
+
+        :param start_ns: when it began, of the tracer's clock. :param timestamp: the same moment in microseconds since the epoch.
+        """
+        transaction = Transaction(
+            self,
+            name,
+            type,
+            id=self._id(64),
+            trace_id=self._id(128) if context is None else context.trace_id,
+            start_ns=self._clock() if start_ns is None else start_ns,
+            timestamp=self._wall() // 1000 if timestamp is None else timestamp,
+        )
+        if context is None:
+            rate = self.settings.transaction_sample_rate
+            transaction.sampled = rate >= 1.0 or self._random.random() < rate
+            transaction.sample_rate = rate if transaction.sampled else 0
+            transaction.tracestate = propagation.root_tracestate(transaction.sample_rate)
+        else:
+            transaction.parent_id = context.parent_id
+            transaction.sampled = context.sampled
+            transaction.sample_rate = context.sample_rate if context.sampled else 0
+            transaction.tracestate = context.tracestate
+        return transaction
+
+    def begin_ambient(self, name: str, start_ns: int, timestamp: int, context: TraceContext | None) -> None:
+        """Begin the program's own transaction (design 5), at the moment the interpreter started."""
+        self.ambient = self.begin_transaction(name, "script", context, start_ns=start_ns, timestamp=timestamp)
+
+    def claim(self) -> None:
+        """A server or worker framework runs this program: what it does is not one transaction."""
+        self.ambient = None
+
+    def end_transaction(self, transaction: Transaction) -> None:
+        """End it and hand it over with the spans that have ended. A second call does nothing."""
+        if transaction.ended:
+            return
+        transaction.ended = True
+        transaction.end_ns = self._clock()
+        if transaction.outcome is None:
+            transaction.outcome = FAILURE if transaction.errors else SUCCESS
+        transaction.last_error = None
+        spans: list[Span] = []
+        waiting = transaction.spans
+        while waiting:  # one by one: a span that ends in another thread now is taken here or sees `ended`
+            spans.append(waiting.pop())
+        spans.reverse()
+        self.sink.transaction(transaction, spans)
+
+    # Spans
+
+    def begin(self, draft: SpanDraft, parent: Span | Transaction) -> Span:
+        """Begin a span below a parent; over ``transaction_max_spans`` it is counted, not reported (spec 20.1)."""
+        transaction = parent.transaction
+        span = Span(draft, transaction, parent.id, self._id(64), self._clock())
+        maximum = self.settings.transaction_max_spans
+        if maximum >= 0 and next(transaction.counter) >= maximum:
+            span.dropped = True
+        return span
+
+    def end(self, span: Span) -> None:
+        """End a span. Its stack is caught here, where it is known to be slow enough to be worth it."""
+        span.end_ns = self._clock()
+        if span.outcome is None:
+            span.outcome = span.draft.outcome or SUCCESS
+        transaction = span.transaction
+        if span.dropped:
+            transaction.count_dropped()
+            return
+        limit = self.settings.span_stack_trace_min_duration
+        if limit >= 0 and span.end_ns - span.start_ns >= limit * 1e6 and self.settings.stack_trace_limit:
+            span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit)
+        transaction.spans.append(span)
+        if transaction.ended:
+            try:
+                transaction.spans.remove(span)
+            except ValueError:  # the ending thread took it along
+                return
+            self.sink.span(span)
+
+    def fail(self, span: Span, error: BaseException) -> None:
+        """The program's call has raised: the outcome follows from what it raised (spec 12)."""
+        if span.outcome is None and span.draft.outcome is None:
+            span.outcome = FAILURE if isinstance(error, Exception) else UNKNOWN
+
+    # Errors
+
+    def capture(
+        self, error: BaseException, transaction: Transaction | None, parent_id: str | None, handled: bool
+    ) -> None:
+        """Report an exception once; below a transaction it waits for its end, so that both go in one piece.
+
+        :param parent_id: 16 hex: the span or transaction that it happened in.
+        """
+        if not self.settings.recording:
+            return
+        if transaction is not None:
+            if transaction.last_error is error:
+                return
+            transaction.last_error = error if not transaction.ended else None
+        settings = self.settings
+        event: dict[str, Any] = {
+            "id": self._id(128),
+            "timestamp": self._wall() // 1000,
+            **errors.facts(
+                error,
+                handled,
+                limit=settings.stack_trace_limit,
+                app_lines=settings.source_lines_error_app_frames,
+                library_lines=settings.source_lines_error_library_frames,
+            ),
+        }
+        if transaction is None:
+            self.sink.error(event)
+            return
+        event.update(trace_id=transaction.trace_id, transaction_id=transaction.id, parent_id=parent_id)
+        event["transaction"] = {
+            "sampled": transaction.sampled,
+            "name": transaction.name,
+            "type": transaction.type,
+        }
+        event["context"] = transaction.context
+        if transaction.ended:
+            self.sink.error(event)
+        else:
+            transaction.errors.append(event)
+
+    # Propagation
+
+    def headers(self, sender: Span | Transaction) -> dict[str, str]:
+        """The trace context headers of an outgoing call made by a span, or by a transaction without one (spec 14)."""
+        transaction = sender.transaction
+        found = {"traceparent": propagation.traceparent(transaction.trace_id, sender.id, transaction.sampled)}
+        if transaction.tracestate:
+            found["tracestate"] = transaction.tracestate
+        return found

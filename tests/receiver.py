@@ -17,11 +17,14 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from threading import Condition
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apm_run.intake.decode import Event
 from apm_run.intake.validate import validate
 from apm_run.local.server import Receiver
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: The published schemas, where this checkout has them beside it.
 SCHEMAS = Path(__file__).resolve().parents[2] / "shared" / "fixtures" / "schema"
@@ -52,8 +55,8 @@ def objections(kind: str, obj: JsonObject) -> list[str]:
 class Sink:
     """A receiver on a free port that keeps what it got in lists.
 
-    ``transactions``, ``spans``, ``errors``, ``metricsets``, ``logs``: the objects inside the root keys, in the
-    order of arrival. ``metadata``: (metadata, event object) pairs. ``events``: the decoded events themselves.
+    ``transactions``, ``spans``, ``errors``, ``metricsets``, ``logs``: the objects inside the root keys, in order
+    of arrival. ``metadata``: (metadata, event object) pairs. ``events``: the decoded events themselves.
     ``invalid``: what was wrong with events, as text; to be emptied by a test that provokes it.
     """
 
@@ -144,14 +147,15 @@ class Sink:
         """Stop the receiver; AssertionError when an event was invalid or rejected."""
         summary = self._receiver.summary()
         self._receiver.close()
-        rejected = [f"rejected: {reason} ({times} times)" for reason, times in summary["reasons"].items()]
-        assert not (self.invalid or rejected), "\n".join([*self.invalid, *rejected])
+        wrong = [f"rejected: {reason} ({times} times)" for reason, times in summary["reasons"].items()]
+        wrong += self.invalid
+        assert not wrong, "\n".join(wrong)
 
     def abandon(self) -> None:
         """Stop the receiver without judging what it got."""
         self._receiver.close()
 
-    def __enter__(self) -> Sink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_rest: object) -> None:

@@ -36,9 +36,7 @@ class Event:
 
     __slots__ = ("body", "kind", "line", "metadata", "raw")
 
-    def __init__(
-        self, kind: str, body: dict[str, Any], line: bytes, raw: str, metadata: dict[str, Any]
-    ) -> None:
+    def __init__(self, kind: str, body: dict[str, Any], line: bytes, raw: str, metadata: dict[str, Any]) -> None:
         self.kind = kind
         self.body = body
         self.line = line

@@ -157,8 +157,7 @@ class Api:
         )
         spans = self._of_trace(
             "spans",
-            "parent_id, transaction_id, name, type, subtype, action, outcome, start, duration, sync, calls,"
-            " target",
+            "parent_id, transaction_id, name, type, subtype, action, outcome, start, duration, sync, calls, target",
             trace,
         )
         errors = self._of_trace("errors", "parent_id, transaction_id, type, message, culprit, handled", trace)

@@ -44,9 +44,7 @@ def application(intake: Intake, api: Api, port: int) -> ASGIApp:
 
     async def answer(request: Request) -> Response:
         try:
-            body = await run_in_threadpool(
-                api.answer, request.path_params["name"], dict(request.query_params)
-            )
+            body = await run_in_threadpool(api.answer, request.path_params["name"], dict(request.query_params))
         except NotFound:
             return _not_found()
         return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -38,9 +38,7 @@ def service_name(event: Event) -> str:
 
 def outcome(transaction: dict[str, Any]) -> str:
     """Return the outcome of a transaction, the server's assumption where the agent sent none."""
-    return transaction.get("outcome") or _by_status(
-        _path(transaction, "context", "response", "status_code"), 500
-    )
+    return transaction.get("outcome") or _by_status(_path(transaction, "context", "response", "status_code"), 500)
 
 
 def samples(body: dict[str, Any]) -> list[tuple[str, str, float]]:

@@ -22,9 +22,7 @@ def serve(
     :class:`apm_run.local.server.Receiver`. To be called on the main thread.
     """
     stopped = Event()
-    previous = {
-        number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    previous = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     receiver = Receiver(host, port, store_path, size_cap)
     try:
         receiver.start()

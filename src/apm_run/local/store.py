@@ -167,17 +167,12 @@ class Store:
         values["bunch"] = bunch = str(values["trace_id"] or self._loose_bunch())
         names = ", ".join(values)
         marks = ", ".join("?" * len(values))
-        cursor = self._writer.execute(
-            f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values())
-        )
+        cursor = self._writer.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
         service, seen = values["service"], values["ts"] or time_ns() // 1000
         if table == "metricsets":
             self._writer.executemany(
                 "INSERT INTO samples (metricset, service, name, labels, ts, value) VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (cursor.lastrowid, service, n, labels, seen, v)
-                    for n, labels, v in rows.samples(event.body)
-                ],
+                [(cursor.lastrowid, service, n, labels, seen, v) for n, labels, v in rows.samples(event.body)],
             )
         self._writer.execute(
             "INSERT INTO bunches VALUES (?, ?) ON CONFLICT (bunch) DO UPDATE SET last = excluded.last",
@@ -196,7 +191,8 @@ class Store:
         self._writer.execute(
             "INSERT INTO services VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (service) DO UPDATE SET agent = excluded.agent,"
-            " agent_version = excluded.agent_version, language = excluded.language, runtime = excluded.runtime, framework = coalesce(excluded.framework, framework),"
+            " agent_version = excluded.agent_version, language = excluded.language,"
+            " runtime = excluded.runtime, framework = coalesce(excluded.framework, framework),"
             " environment = excluded.environment, version = excluded.version, metadata = excluded.metadata,"
             " first_seen = min(first_seen, excluded.first_seen),"
             " last_seen = max(last_seen, excluded.last_seen)",

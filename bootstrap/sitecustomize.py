@@ -1,4 +1,4 @@
-# The first thing that a launched interpreter runs, of whatever version: old syntax, no imports of its own.
+"""The first thing that a launched interpreter runs, of whatever version: old syntax, no imports of its own."""
 import sys
 
 

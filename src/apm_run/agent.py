@@ -113,7 +113,7 @@ class Agent:
             failed(f"imported {module.__name__}")
 
     def _disabled(self, library: str) -> bool:
-        return any(matcher.matches(library) for matcher in self.settings.disable_instrumentations)
+        return any(matcher.match(library) for matcher in self.settings.disable_instrumentations)
 
     def exit(self) -> None:
         """The interpreter exits: end the program's transaction, send what is left (design 5a)."""
@@ -137,9 +137,9 @@ class Agent:
         except Exception:
             failed("fork")
 
-    def elapsed_ms(self) -> float:
-        """Milliseconds since the program began."""
-        return (perf_counter_ns() - self._start_ns) / 1e6
+    def brief(self) -> bool:
+        """Whether the program has been too short to be worth a transaction for its duration alone."""
+        return (perf_counter_ns() - self._start_ns) / 1e6 < self.settings.program_transaction_min_duration
 
 
 class Pipeline:
@@ -240,17 +240,15 @@ class Program:
         """End it, unless it is claimed or has nothing to say: no span, no error, short, and no failure."""
         error = _uncaught()
         failing = error is not None or (self._exited and self._exit_code not in (None, 0, False))
-        if agent._tracer is None and not failing:
-            if agent.elapsed_ms() < agent.settings.program_transaction_min_duration:
-                return
+        if agent._tracer is None and not failing and agent.brief():
+            return
         tracer = agent.tracer
         transaction = tracer.ambient
         if transaction is None:
             return
         if error is not None:
             transaction.capture(error, handled=False)
-        says = transaction.spans or transaction.errors or failing
-        if not says and agent.elapsed_ms() < agent.settings.program_transaction_min_duration:
+        if not (transaction.spans or transaction.errors or failing) and agent.brief():
             return
         transaction.outcome = "failure" if failing else "success"
         transaction.result = transaction.outcome

@@ -20,6 +20,7 @@ STRICT = os.environ.get("APM_RUN_STRICT") == "1"
 #: Where it failed -> [how often, the last failure as text]. Doctor shows it.
 failures: dict[str, list[object]] = {}
 
+_stderr: tuple[int, ...] | None
 try:
     _stderr = os.fstat(2)[1:3]
 except OSError:

@@ -185,7 +185,8 @@ def error_line(facts: dict[str, Any]) -> bytes:
 
 
 def _milliseconds(timed: Any) -> float:
-    return round((timed.end_ns - timed.start_ns) / 1e6, 3)
+    duration: float = round((timed.end_ns - timed.start_ns) / 1e6, 3)
+    return duration
 
 
 def _service(transaction: Any, context: dict[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,8 @@ class Tracer:
     ) -> Transaction:
         """Begin a transaction: a trace of its own, or the continuation of an incoming one (spec 13, 14).
 
-        :param start_ns: when it began, of the tracer's clock. :param timestamp: the same moment in microseconds since the epoch.
+        :param start_ns: when it began, of the tracer's clock.
+        :param timestamp: the same moment in microseconds since the epoch.
         """
         transaction = Transaction(
             self,

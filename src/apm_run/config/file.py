@@ -29,7 +29,7 @@ def read(path: str) -> tuple[dict[str, Any], list[str]]:
         top = loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8") from None
-    except (ValueError, RecursionError) as error:
+    except Exception as error:  # also RecursionError, and whatever a foreign tomli may raise
         raise ValueError(f"is not valid TOML: {_one_line(error)}") from None
     table = top.pop(_TABLE, None)
     if isinstance(table, dict):
@@ -84,6 +84,8 @@ def _tomli() -> Any:
     sys.modules["tomli"] = module
     try:
         spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"cannot be read: tomli cannot be loaded: {_one_line(error)}") from None
     finally:
         for name in [name for name in sys.modules if name == "tomli" or name.startswith("tomli.")]:
             del sys.modules[name]

@@ -115,8 +115,7 @@ OPTIONS: tuple[Option, ...] = (
         parse.url(),
         "http://127.0.0.1:8200",
         _SERVER,
-        "URL of APM Server, with its path if it has one. User name and password in it are masked in "
-        "every message.",
+        "URL of APM Server, with its path if it has one. User name and password in it are masked in every message.",
         "https://apm.example.com:8200",
     ),
     Option(
@@ -133,8 +132,7 @@ OPTIONS: tuple[Option, ...] = (
         parse.credential(),
         None,
         _SERVER,
-        "An API key for APM Server, encoded in Base64 as Kibana shows it. It takes precedence over "
-        "`secret_token`.",
+        "An API key for APM Server, encoded in Base64 as Kibana shows it. It takes precedence over `secret_token`.",
         "aWQ6a2V5",
         secret=True,
     ),
@@ -159,8 +157,7 @@ OPTIONS: tuple[Option, ...] = (
         parse.readable_file(),
         None,
         _SERVER,
-        "File with the PEM certificates of the authorities that may have signed the certificate of the "
-        "server.",
+        "File with the PEM certificates of the authorities that may have signed the certificate of the server.",
         "/etc/apm/ca.pem",
     ),
     Option(
@@ -388,11 +385,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "sanitize_field_names",
         parse.wildcards(),
-        "password, passwd, pwd, secret, *key, *token*, *session*, *credit*, *card*, *auth*, set-cookie, "
-        "*principal*",
+        "password, passwd, pwd, secret, *key, *token*, *session*, *credit*, *card*, *auth*, set-cookie, *principal*",
         _DATA,
-        "Headers, cookies and form fields whose name matches are sent as `[REDACTED]`. A setting "
-        "replaces the default.",
+        "Headers, cookies and form fields whose name matches are sent as `[REDACTED]`. A setting replaces the default.",
         "password, *token*, x-internal-*",
         dynamic=True,
     ),
@@ -406,9 +401,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "log_level",
-        parse.choice(
-            ("trace", "debug", "info", "warning", "error", "critical", "off"), aliases={"warn": "warning"}
-        ),
+        parse.choice(("trace", "debug", "info", "warning", "error", "critical", "off"), aliases={"warn": "warning"}),
         "info",
         _LOG,
         "What the agent logs about itself. It logs only if this option or `log_file` is set; without "

@@ -89,9 +89,7 @@ def integer(low: int | None = None, high: int | None = None) -> Kind:
     return Kind(
         "integer",
         f"a whole number{_range(low, high)}",
-        lambda text: _within(
-            _whole(text), -_LARGEST if low is None else low, _LARGEST if high is None else high
-        ),
+        lambda text: _within(_whole(text), -_LARGEST if low is None else low, _LARGEST if high is None else high),
     )
 
 

@@ -34,6 +34,8 @@ _SERVERS = frozenset((
 # fmt: on
 #: Those whose positional arguments are words of their own, so that only an option names the application.
 _COMMANDS = frozenset(("celery", "flask"))
+#: Options of servers whose value is a dotted name that is not the application.
+_CLASSES = ("-k", "--worker-class", "--logger-class")
 
 
 def detect_service(
@@ -149,13 +151,19 @@ def _target(program: str, arguments: list[str]) -> str:
     if program in _COMMANDS:
         return ""
     before = ""
-    for index, argument in enumerate(arguments):
-        # What follows an option may be its value, except at the end, where servers expect the application.
-        free = not before.startswith("-") or "=" in before or index == len(arguments) - 1
-        if free and (argument.endswith(".py") if program == "fastapi" else _is_dotted(argument)):
+    for argument in arguments:
+        # A lone flag before the application looks like an option before its value: there only a dotted name counts.
+        option = before.startswith("-") and "=" not in before
+        before_application = not option or ("." in argument and argument is arguments[-1] and before not in _CLASSES)
+        if before_application and _names_application(program, argument):
             return argument
         before = argument
     return ""
+
+
+def _names_application(program: str, argument: str) -> bool:
+    script = argument.endswith(".py")
+    return script if program == "fastapi" else _is_dotted(argument) and not script
 
 
 def _is_dotted(text: str) -> bool:

@@ -1,0 +1,116 @@
+"""Writes the reference pages that come from tables in the code.
+
+``python -m docs.generate`` writes them; with ``--check`` it only says whether they are up to date, and exits
+with 1 if not.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from apm_run.config import OPTIONS, Option
+
+REFERENCE = Path(__file__).parent / "reference"
+
+_HEAD = """\
+# Configuration
+
+<!-- Written by `make docs` from src/apm_run/config/options.py. -->
+
+Every option can be set in three ways; the first one that gives a usable value wins:
+
+1. As an environment variable: `ELASTIC_APM_` and the name in upper case. `apm-run --set name=value COMMAND`
+   and the launcher's own words (`--service-name`, `--environment`, `--server-url`, `--secret-token`,
+   `--api-key`, `--log-level`) set these variables for the program.
+2. In a TOML file named by `apm-run --config FILE COMMAND`. The options are at the top level or, in a file
+   that is shared with others, in a table `[apm-run]`. Below Python 3.11 this needs the package `tomli` beside
+   `apm-run`.
+3. Otherwise the default counts.
+
+An empty variable counts as not set, except for lists and mappings, which it makes empty. A value that cannot
+be used is left out with one warning; the program runs and is traced. An unknown name in the file or after
+`--set` is a warning too.
+
+```toml
+# apm-run.toml
+service_name = "shop"
+environment = "production"
+server_url = "https://apm.example.com:8200"
+transaction_sample_rate = 0.1
+transaction_ignore_urls = ["/healthz", "*.css"]
+
+[global_labels]
+team = "payments"
+```
+
+## Forms of values
+
+| Type | Form |
+|---|---|
+| boolean | `true` or `false` |
+| integer, number | decimal digits, such as `500` or `0.25` |
+| duration | whole number and `ms`, `s` or `m`, such as `500ms` |
+| size | whole number and `b`, `kb`, `mb` or `gb` (multiples of 1024), such as `768kb` |
+| list of wildcards | patterns separated by commas. `*` stands for any characters, the whole text has to \
+match, and case does not count unless the pattern begins with `(?-i)` |
+| mapping | pairs `key=value` separated by commas |
+
+In a file booleans and numbers may be TOML's own, lists arrays, and mappings tables.
+"""
+
+
+def configuration() -> str:
+    """Return the page of all options."""
+    parts = [_HEAD]
+    group = ""
+    for option in OPTIONS:
+        if option.group != group:
+            group = option.group
+            parts.append(f"\n## {group}\n")
+        parts.append(_section(option))
+    return "".join(parts)
+
+
+def _section(option: Option) -> str:
+    facts = [
+        ("Environment variable", f"`{option.variable}`"),
+        ("Type", option.kind.label),
+        ("Default", "none" if option.default is None else f"`{option.default}`"),
+        ("Example", f"`{option.example}`"),
+        ("Since", option.since),
+    ]
+    rows = "".join([f"| {name} | {fact} |\n" for name, fact in facts])
+    secret = " Its value is shown in no message." if option.secret else ""
+    return f"\n### `{option.name}`\n\n{option.help}{secret}\n\n| | |\n|---|---|\n{rows}"
+
+
+#: Page -> what writes it.
+PAGES = {"configuration.md": configuration}
+
+
+def stale() -> list[str]:
+    """Return the names of the pages that are not up to date."""
+    return [
+        name
+        for name, page in PAGES.items()
+        if not (REFERENCE / name).is_file() or (REFERENCE / name).read_text(encoding="utf-8") != page()
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check the pages; return the exit code."""
+    names = stale()
+    if "--check" in arguments:
+        for name in names:
+            print(f"docs/reference/{name} is not up to date: run `make docs`", file=sys.stderr)
+        return 1 if names else 0
+    for name in names:
+        REFERENCE.mkdir(exist_ok=True)
+        (REFERENCE / name).write_text(PAGES[name](), encoding="utf-8")
+        print(f"docs/reference/{name} written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -48,9 +48,14 @@ class Agent:
     def settings(self) -> Settings:
         """The options of this process; a bad value is told once per launched tree."""
         if self._settings is None:
-            from apm_run import config
+            from apm_run import config, log
+            from apm_run.version import __version__
 
             self._settings, problems = config.load()
+            log.configure(self._settings)
+            log.preamble(self._settings, __version__)
+            for problem in problems:
+                log.write("warning", "option.bad", str(problem))
             if problems:
                 more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
                 say(f"{problems[0]}{more}")
@@ -132,7 +137,7 @@ class Agent:
         """In a forked child: other ids, a transaction of its own, nothing of the parent's."""
         try:
             if self._tracer is not None:
-                self._tracer.reseed()
+                self._tracer.forked()
                 self._program.forked(self._tracer)
         except Exception:
             failed("fork")

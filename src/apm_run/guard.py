@@ -11,6 +11,8 @@ import os
 import sys
 from time import time
 
+from apm_run import log
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
@@ -40,6 +42,7 @@ def failed(where: str) -> None:
         entry[1] = f"{type(error).__name__}: {error}"[:500]
     except Exception:
         entry[1] = type(error).__name__
+    log.write("error", "agent.failure", f"{where}: {entry[1]}")
     if STRICT:
         raise  # noqa: PLE0704 (the caller is handling it)
 
@@ -77,6 +80,7 @@ def say(line: str) -> None:
 
     :param line: one line, without prefix and newline.
     """
+    log.write("warning", "agent.told", line)
     tree = f"{os.environ.get('APM_RUN_LAUNCHED', os.getpid())}:{int(time()) // 86400}"
     if os.environ.get("APM_RUN_SAID") == tree:
         return

@@ -62,9 +62,15 @@ class Tracer:
         self._wall = wall
         self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
 
-    def reseed(self) -> None:
-        """Draw other ids from now on: a forked child must not repeat its parent's."""
+    def forked(self) -> None:
+        """In a forked child: other ids, and what was running in the parent ends there only.
+
+        What the child adds to that transaction goes out by itself, as of a transaction that has ended.
+        """
         self._random.seed(int.from_bytes(os.urandom(16), "big"))
+        running = current.get()
+        if running is not None:
+            running.transaction.ended = True
 
     def _id(self, bits: int) -> str:
         value = self._random.getrandbits(bits) or 1  # all zeros is invalid (spec 5)

@@ -1,0 +1,149 @@
+"""The delivery side as the rest of the agent sees it."""
+
+from __future__ import annotations
+
+from os import environ, getpid
+
+from apm_run import guard
+from apm_run.export.stats import ExportStats
+from apm_run.version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apm_run.config import Settings
+    from apm_run.export.segment import Stamp
+    from apm_run.export.transport import Transport
+    from apm_run.export.worker import Worker
+
+
+class Exporter:
+    """Takes events and sees to it that they arrive, by the contract of design 5a.
+
+    All state belongs to one process: a forked child begins anew with its first put, and what it inherits is neither
+    sent nor freed there.
+    """
+
+    __slots__ = ("_metadata_line", "_reason", "_settings", "_workers")
+
+    def __init__(self, settings: Settings, metadata_line: Callable[[], bytes]) -> None:
+        """Opens, starts and imports nothing.
+
+        :param metadata_line: gives ``b'{"metadata":{...}}\\n'``; called on the agent thread, once per process.
+        """
+        self._settings = settings
+        self._metadata_line = metadata_line
+        #: Why nothing is sent, if so.
+        self._reason: str | None = None
+        self._workers: dict[int, Worker | None] = {}
+
+    @property
+    def stats(self) -> ExportStats:
+        """The counters of this process."""
+        worker = self._workers.get(getpid())
+        return worker.stats if worker is not None else ExportStats()
+
+    def put(self, payload: bytes, events: int) -> None:
+        """Take events in; never blocks, never raises.
+
+        :param payload: ND-JSON lines, each ending in a newline and holding one event; durable when this returns.
+        :param events: the number of lines.
+        """
+        try:
+            pid = getpid()
+            worker = self._workers[pid] if pid in self._workers else self._begin(pid)
+            if worker is not None:
+                worker.outbox.put(payload, events)
+                worker.noticed()
+        except Exception:
+            guard.failed("export.put")
+
+    def flush(self, timeout: float) -> bool:
+        """Send now. Whether everything put so far was answered (taken or finally rejected).
+
+        :param timeout: seconds to wait at most.
+        """
+        worker = self._workers.get(getpid())
+        try:
+            return worker is None or worker.flush(timeout)
+        except Exception:
+            guard.failed("export.flush")
+            return False
+
+    def close(self) -> None:
+        """At the end of the process: send what is left, within the limits of design 5a.
+
+        May be called again; what is put in between is kept as ever.
+        """
+        worker = self._workers.get(getpid())
+        try:
+            if worker is not None:
+                worker.close()
+            self._complain(worker)
+        except KeyboardInterrupt:
+            # Somebody is tired of waiting; what is left stays in the outbox.
+            pass
+        except Exception:
+            guard.failed("export.close")
+
+    def _begin(self, pid: int) -> Worker | None:
+        """Build this process's outbox and worker. Several threads may do so at once: the first wins."""
+        return self._workers.setdefault(pid, self._build())
+
+    def _build(self) -> Worker | None:
+        from apm_run.export.transport import Transport
+
+        settings = self._settings
+        if settings.disable_send:
+            return None
+        try:
+            transport = Transport(settings, dict(environ))
+        except ValueError as error:
+            self._reason = str(error)
+            return None
+        from apm_run.export.outbox import Outbox
+        from apm_run.export.worker import Worker
+
+        line = _first_metadata(settings)
+        outbox = Outbox(*_place(transport), line)
+        return Worker(outbox, transport, settings, ExportStats(outbox), self._metadata_line)
+
+    def _complain(self, worker: Worker | None) -> None:
+        """One line on stderr if a server was named and nothing arrived there."""
+        if self._settings.origin("server_url") == "default":
+            return
+        if worker is None:
+            if self._reason is not None:
+                guard.say(f"nothing was delivered: server_url cannot be used: {self._reason}")
+            return
+        stats = worker.stats
+        if stats.accepted or not (stats.rejected or stats.waiting):
+            return
+        why = stats.reasons[-1] if stats.rejected and stats.reasons else stats.last_error or "no answer in time"
+        guard.say(f"nothing was delivered to {worker.server}: {why}")
+
+
+def _place(transport: Transport) -> tuple[str | None, Stamp]:
+    """The outbox's directory, if one can be had, and the stamp of its segments."""
+    from _blake2 import blake2b
+
+    from apm_run.export import files, statedir
+
+    directory = statedir.find(environ)
+    key = statedir.key(directory) if directory is not None else None
+    digest = blake2b(transport.credentials, key=key or b"", digest_size=16).digest() if key else bytes(16)
+    return (directory if key else None), files.stamp(digest, str(transport.address).encode())
+
+
+def _first_metadata(settings: Settings) -> bytes:
+    """The metadata line until the real one is known: events of a process that is killed at once have an owner too."""
+    name = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in " _-") else "_"
+        for letter in settings.service_name or ""
+    )
+    service = (
+        f'{{"name":"{name[:1024] or "unknown-python-service"}","agent":{{"name":"python","version":"{__version__}"}},'
+        '"language":{"name":"python"}}'
+    )
+    return f'{{"metadata":{{"service":{service},"process":{{"pid":{getpid()}}}}}}}\n'.encode()

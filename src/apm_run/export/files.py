@@ -1,0 +1,112 @@
+"""The files behind segments, and what the machine says about this process."""
+
+from __future__ import annotations
+
+import os
+
+from apm_run.export import descriptors
+from apm_run.export.private import load
+from apm_run.export.segment import SIZE, Stamp
+from apm_run.export.statedir import NOFOLLOW
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mmap import mmap
+
+SUFFIX = ".seg"
+
+
+def create(directory: str, pid: int) -> tuple[mmap, str] | None:
+    """A new segment file, mapped, all its bytes allocated; None when the disk will not have it."""
+    # The name says nothing but who made it.
+    path = os.path.join(directory, f"{pid}-{os.urandom(6).hex()}{SUFFIX}")
+    try:
+        handle = descriptors.lift(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o600))
+    except OSError:
+        return None
+    try:
+        # A sparse file on a full disk would kill the program with SIGBUS.
+        os.posix_fallocate(handle, 0, SIZE)
+        return _map(handle), path
+    except (OSError, ValueError):
+        remove(path)
+        return None
+    finally:
+        os.close(handle)
+
+
+def _map(handle: int) -> mmap:
+    library = load("mmap")
+    try:
+        # From 3.13 on a mapping need not hold a descriptor.
+        mapping: mmap = library.mmap(handle, SIZE, trackfd=False)
+    except TypeError:
+        mapping = library.mmap(handle, SIZE)
+    descriptors.keep(mapping)
+    return mapping
+
+
+def remove(path: str) -> None:
+    """Unlink, if it is still there."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def usage(directory: str) -> int:
+    """Bytes that the segments of all processes take in that directory."""
+    total = 0
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX):
+                    total += entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        pass
+    return total
+
+
+def stamp(credentials: bytes, destination: bytes) -> Stamp:
+    """The stamp of this process, as of now."""
+    return Stamp(
+        pid=os.getpid(),
+        start=start_time("self"),
+        namespace=pid_namespace(),
+        boot=boot_id(),
+        credentials=credentials,
+        destination=destination,
+    )
+
+
+def start_time(pid: int | str) -> int:
+    """When that process started, in clock ticks since boot; 0 when there is none or it cannot be told."""
+    try:
+        # The name of the program, in parentheses, may contain anything.
+        return int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def pid_namespace() -> int:
+    """The inode of our pid namespace: pids mean something within it only. 0 when it cannot be told."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def boot_id() -> bytes:
+    """16 bytes that differ from one start of the machine to the next; zeros when it cannot be told."""
+    try:
+        return bytes.fromhex(_read("/proc/sys/kernel/random/boot_id").decode().replace("-", "").strip())[:16]
+    except (OSError, ValueError):
+        return bytes(16)
+
+
+def _read(path: str) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(handle, 4096)
+    finally:
+        os.close(handle)

@@ -1,0 +1,252 @@
+"""The outbox: where events wait, durable from :meth:`Outbox.put` on (design 5a).
+
+Threads, signal handlers and finalisers put into it, at any point of each other: nothing here waits for a lock. A put
+appends to a deque and, if nobody else is writing just then, writes the deque into the active segment; whoever holds
+the lock looks at the deque again after giving it back.
+"""
+
+from __future__ import annotations
+
+from _collections import deque  # type: ignore[import-not-found]
+
+from apm_run.export import files
+from apm_run.export.native import allocate_lock
+from apm_run.export.segment import EVENTS, METADATA, RECORD_SIZE, SIZE, Segment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from apm_run.export.segment import Stamp
+
+#: Bytes that all processes of one user may leave in one state directory.
+DISK_CAP = 64 * SIZE
+#: Bytes of one process where no directory can be had.
+MEMORY_CAP = 8 * SIZE
+#: Puts that may pile up while another thread is held up inside the outbox.
+PENDING_CAP = 10_000
+#: Seconds after which the lock's holder is taken for gone.
+PATIENCE = 5.0
+
+
+class Outbox:
+    """The events of one process that were not answered yet, in order."""
+
+    __slots__ = (
+        "_free",
+        "_lock",
+        "_pending",
+        "_room",
+        "_sequence",
+        "backlog",
+        "cap",
+        "directory",
+        "done",
+        "dropped",
+        "events",
+        "metadata",
+        "segments",
+        "stamp",
+    )
+
+    def __init__(self, directory: str | None, stamp: Stamp, metadata: bytes, cap: int = 0) -> None:
+        """Opens and writes nothing yet.
+
+        :param directory: the outbox's directory, None for memory.
+        :param metadata: the line that serves until :meth:`set_metadata`.
+        :param cap: bytes; 0 for the usual.
+        """
+        self.directory = directory
+        self.stamp = stamp
+        self.cap = cap or (DISK_CAP if directory else MEMORY_CAP)
+        self.segments: list[Segment] = []
+        #: Events dropped, by reason: ``evicted``, ``too large``, ``queue``.
+        self.dropped: dict[str, int] = {}
+        #: Events written, and of these done with (answered or dropped).
+        self.events = self.done = 0
+        #: Bytes of segments that wait.
+        self.backlog = 0
+        self.metadata = metadata
+        self._sequence = 0
+        self._room = 0
+        self._free: list[Segment] = []
+        self._pending: deque[tuple[int, bytes, int]] = deque()
+        self._lock = allocate_lock()
+
+    def put(self, payload: bytes, events: int) -> None:
+        """Take ND-JSON lines in.
+
+        They survive the process from here on; should another thread be inside just now, as soon as that one goes on.
+        """
+        pending = self._pending
+        if len(pending) > PENDING_CAP:
+            self._drop("queue", events)
+            return
+        pending.append((EVENTS, payload, events))
+        self.settle()
+
+    def set_metadata(self, line: bytes) -> None:
+        """From now on this line stands for the process, in the segment in use too."""
+        self.metadata = line
+        self._pending.append((METADATA, line, 0))
+        self.settle()
+
+    def settle(self) -> None:
+        """Write what waits in the deque, if nobody does."""
+        pending, lock = self._pending, self._lock
+        while pending and lock.acquire(False):
+            try:
+                self._write()
+            finally:
+                lock.release()
+
+    @property
+    def waiting(self) -> int:
+        """Events neither answered nor dropped."""
+        pending: list[tuple[int, bytes, int]] = list(self._pending)
+        return self.events - self.done + sum(events for _, _, events in pending)
+
+    @property
+    def durable(self) -> bool:
+        """Whether everything that waits is in files."""
+        return not self._pending and all(segment.path is not None for segment in self.segments)
+
+    def batch(self) -> Iterator[tuple[bytes, int]]:
+        """What waits, oldest first: (lines, their number). What was handed out is not evicted until :meth:`unpin`."""
+        index = 0
+        while True:
+            with self:
+                if index >= len(self.segments):
+                    break
+                segment = self.segments[index]
+                segment.pinned = True
+            skip = segment.line
+            for kind, events, payload, _, _ in segment.records():
+                if kind == EVENTS:
+                    yield (after_lines(payload, skip), events - skip) if skip else (payload, events)
+                    skip = 0
+            index += 1
+
+    def advance(self, events: int) -> None:
+        """The oldest so many events are done with; empty segments are made ready for reuse."""
+        with self:
+            self.done += events
+            for segment in list(self.segments):
+                before = segment.offset
+                events = segment.advance(events)
+                self.backlog -= segment.offset - before
+                if segment.offset == segment.tail:
+                    self._recycle(segment)
+                if not events:
+                    break
+
+    def unpin(self) -> None:
+        """The batch is over."""
+        for segment in list(self.segments):
+            segment.pinned = False
+
+    def close(self) -> None:
+        """Give back the files that hold nothing unanswered; later puts open new ones."""
+        with self:
+            for segment in [*self._free, *self.segments]:
+                if segment.waiting == 0 and segment.path is not None:
+                    files.remove(segment.path)
+            self.segments = [segment for segment in self.segments if segment.waiting]
+            self._free.clear()
+
+    def __enter__(self) -> None:
+        """Wait for the lock; for the agent thread and the end of the process only."""
+        while not self._lock.acquire(True, PATIENCE):
+            # Nobody is inside for that long: a signal handler's exception came between taking the lock and the
+            # block that gives it back.
+            self._lock = allocate_lock()
+
+    def __exit__(self, *_: object) -> None:
+        """Give the lock back and write what was put meanwhile."""
+        self._lock.release()
+        self.settle()
+
+    def _write(self) -> None:
+        pending = self._pending
+        while pending:
+            kind, payload, events = pending[0]
+            if not self.segments:
+                self._roll()
+            active = self.segments[-1]
+            before = active.tail
+            if active.append(kind, payload, events):
+                self.backlog += active.tail - before
+                self.events += events
+                pending.popleft()
+            elif kind == METADATA:
+                # The next segment begins with it.
+                pending.popleft()
+            elif len(payload) + RECORD_SIZE > self._room:
+                self._divide(payload, events)
+            else:
+                self._roll()
+
+    def _divide(self, payload: bytes, events: int) -> None:
+        """Replace the first payload of the deque, which fits no segment, by its halves; drop it if it is one line."""
+        self._pending.popleft()
+        middle = payload.rfind(b"\n", 0, len(payload) // 2) + 1 or payload.find(b"\n") + 1
+        if events < 2 or not 0 < middle < len(payload):
+            self._drop("too large", events)
+            return
+        lines = payload.count(b"\n", 0, middle)
+        self._pending.appendleft((EVENTS, payload[middle:], events - lines))
+        self._pending.appendleft((EVENTS, payload[:middle], lines))
+
+    def _roll(self) -> None:
+        """Begin a new segment: a drained one, a new file, or the oldest, whose events are then lost."""
+        segment = self._free.pop() if self._free else self._create() or self._evict()
+        self._begin(segment)
+        self.segments.append(segment)
+
+    def _begin(self, segment: Segment) -> None:
+        self._sequence += 1
+        segment.reset(self._sequence)
+        segment.append(METADATA, self.metadata, 0)
+        segment.advance(0)
+        self._room = segment.size - segment.tail
+
+    def _recycle(self, segment: Segment) -> None:
+        """The active segment starts anew where it is, so that a quiet process touches few pages; others wait."""
+        if segment is self.segments[-1]:
+            self._begin(segment)
+        else:
+            self.segments.remove(segment)
+            self._free.append(segment)
+
+    def _create(self) -> Segment | None:
+        if self.directory is not None and files.usage(self.directory) + SIZE <= self.cap:
+            mapped = files.create(self.directory, self.stamp.pid)
+            if mapped is not None:
+                return Segment(mapped[0], mapped[1], self.stamp)
+        in_memory = sum(segment.path is None for segment in self.segments)
+        if self.directory is not None and in_memory < len(self.segments):
+            # Files that are there already can be used again, so that the newest events are the durable ones.
+            return None
+        return Segment(bytearray(SIZE), None, self.stamp) if in_memory * SIZE < min(self.cap, MEMORY_CAP) else None
+
+    def _evict(self) -> Segment:
+        oldest = next((segment for segment in self.segments if not segment.pinned), None)
+        if oldest is None:
+            # Everything is in a request just now.
+            return Segment(bytearray(SIZE), None, self.stamp)
+        self.segments.remove(oldest)
+        self._drop("evicted", oldest.waiting)
+        self.done += oldest.waiting
+        self.backlog -= oldest.tail - oldest.offset
+        return oldest
+
+    def _drop(self, reason: str, events: int) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + events
+
+
+def after_lines(payload: bytes, lines: int) -> bytes:
+    """The payload without its first so many lines."""
+    start = 0
+    for _ in range(lines):
+        start = payload.find(b"\n", start) + 1
+    return payload[start:]

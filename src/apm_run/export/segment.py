@@ -1,0 +1,232 @@
+"""One segment of the outbox: its bytes, in a mapped file or in memory (design 5a).
+
+Layout, little-endian::
+
+    header   magic, version, length of the header, crc32 of what follows the cursor
+             cursor: offset of the first record not answered yet, number of its lines that were
+             generation, sequence, pid, flags, start time of the process, pid namespace, boot id,
+             digest of the credentials, length and bytes of the destination
+    record   length of the payload, crc32, number of events, kind; payload; padding to 8 bytes
+    ...
+
+The checksum of a record starts from the segment's generation, which grows each time the segment is emptied for reuse:
+what an earlier use left behind the last record never counts as one. Reading stops at the first record whose checksum is
+wrong: a torn tail is dropped, and nothing else.
+"""
+
+from __future__ import annotations
+
+from _struct import Struct
+
+from apm_run.export.private import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from mmap import mmap
+
+crc32 = load("zlib").crc32
+
+MAGIC = b"apm-run\x00"
+VERSION = 1
+#: Bytes of a segment.
+SIZE = 1 << 20
+
+_fixed = Struct("<8sHHI")
+#: Native, so that the processor stores it in one go: a kill never leaves half a cursor.
+_cursor = Struct("Q")
+_stamp = Struct("<IIIIQQ16s16sH")
+_record = Struct("<IIIBxxx")
+_CURSOR_AT = _fixed.size
+_STAMP_AT = _CURSOR_AT + _cursor.size
+RECORD_SIZE = _record.size
+
+#: Kinds of records. Readers skip kinds they do not know.
+EVENTS = 1  # ND-JSON lines, each one event
+METADATA = 2  # the metadata line; the last one of a process counts
+OPEN = 3  # a transaction that has begun and may never end in this process
+
+
+class Stamp:
+    """Whose events a segment holds and where they go; the same for all segments of a process.
+
+    ``start`` is field 22 of ``/proc/self/stat``, ``namespace`` the inode of ``/proc/self/ns/pid``; 0 where unknown.
+    ``destination`` is the server's URL without userinfo, ``credentials`` a keyed digest, never a secret.
+    """
+
+    __slots__ = ("boot", "credentials", "destination", "namespace", "pid", "start")
+
+    def __init__(
+        self, *, pid: int, start: int, namespace: int, boot: bytes, credentials: bytes, destination: bytes
+    ) -> None:
+        self.pid = pid
+        self.start = start
+        self.namespace = namespace
+        self.boot = boot
+        self.credentials = credentials
+        self.destination = destination
+
+    def header(self, generation: int, sequence: int, flags: int = 0) -> bytes:
+        """The bytes a segment begins with; its length is a multiple of 8."""
+        tail = _stamp.pack(
+            generation,
+            sequence,
+            self.pid,
+            flags,
+            self.start,
+            self.namespace,
+            self.boot,
+            self.credentials,
+            len(self.destination),
+        )
+        tail += self.destination
+        tail += b"\0" * (-(len(tail) + _STAMP_AT) % 8)
+        size = _STAMP_AT + len(tail)
+        return _fixed.pack(MAGIC, VERSION, size, crc32(tail)) + _cursor.pack(size) + tail
+
+
+class Segment:
+    """A segment this process writes. Nothing here locks: the outbox does."""
+
+    __slots__ = (
+        "buffer",
+        "first",
+        "generation",
+        "line",
+        "offset",
+        "path",
+        "pinned",
+        "sequence",
+        "size",
+        "stamp",
+        "tail",
+        "waiting",
+    )
+
+    def __init__(self, buffer: mmap | bytearray, path: str | None, stamp: Stamp) -> None:
+        """:param path: the file behind the buffer, None for plain memory."""
+        self.buffer = buffer
+        self.path = path
+        self.stamp = stamp
+        self.size = len(buffer)
+        self.generation = 0
+        self.sequence = 0
+        self.pinned = False
+        self.first = self.tail = self.offset = self.line = self.waiting = 0
+
+    def reset(self, sequence: int) -> None:
+        """Empty it. ``sequence`` orders the segments of a process."""
+        self.generation += 1
+        self.sequence = sequence
+        head = self.stamp.header(self.generation, sequence)
+        self.buffer[: len(head)] = head
+        self.first = self.tail = self.offset = len(head)
+        self.line = self.waiting = 0
+
+    def append(self, kind: int, payload: bytes, events: int) -> bool:
+        """Write one record behind the last; False when it does not fit."""
+        tail = self.tail
+        body = tail + RECORD_SIZE
+        length = len(payload)
+        end = body + length
+        if end > self.size:
+            return False
+        buffer = self.buffer
+        buffer[body:end] = payload
+        checksum = crc32(payload, _seed(self.generation, length, events, kind))
+        _record.pack_into(buffer, tail, length, checksum, events, kind)
+        self.waiting += events
+        self.tail = (end + 7) & -8
+        return True
+
+    def records(self) -> Iterator[tuple[int, int, bytes, int, int]]:
+        """What waits: (kind, events, payload, offset, offset of the next record), from the cursor on."""
+        offset = self.offset
+        while offset < self.tail:
+            length, _, events, kind = _record.unpack_from(self.buffer, offset)
+            body = offset + RECORD_SIZE
+            after = (body + length + 7) & -8
+            yield kind, events, bytes(self.buffer[body : body + length]), offset, after
+            offset = after
+
+    def advance(self, events: int) -> int:
+        """Move the cursor over that many events; returns how many of them lie behind this segment.
+
+        Records of other kinds are passed with the events before them.
+        """
+        for kind, count, _, offset, after in self.records():
+            here = count - self.line if kind == EVENTS else 0
+            if here > events:
+                self.line += events
+                self.waiting -= events
+                self._write_cursor(offset)
+                return 0
+            events -= here
+            self.waiting -= here
+            self.line = 0
+            self._write_cursor(after)
+        return events
+
+    def _write_cursor(self, offset: int) -> None:
+        self.offset = offset
+        _cursor.pack_into(self.buffer, _CURSOR_AT, offset | self.line << 32)
+
+
+class Image:
+    """A segment found on disk: the trustworthy part of a file that anything may have happened to."""
+
+    __slots__ = ("flags", "generation", "line", "metadata", "records", "sequence", "stamp")
+
+    def __init__(self, stamp: Stamp, generation: int, sequence: int, flags: int, line: int) -> None:
+        self.stamp = stamp
+        self.generation = generation
+        self.sequence = sequence
+        self.flags = flags
+        self.line = line  # lines of the first waiting record that were answered already
+        self.metadata: bytes | None = None
+        self.records: list[tuple[int, int, bytes, int]] = []  # kind, events, payload, offset of the next record
+
+    @property
+    def waiting(self) -> int:
+        """Events not answered yet."""
+        return sum(events for kind, events, _, _ in self.records if kind == EVENTS) - self.line
+
+
+def read(data: bytes) -> Image | None:
+    """Make sense of a segment file's bytes; None when they are none of ours."""
+    if len(data) < _STAMP_AT + _stamp.size:
+        return None
+    magic, version, size, checksum = _fixed.unpack_from(data)
+    if magic != MAGIC or version != VERSION or size > len(data) or crc32(data[_STAMP_AT:size]) != checksum:
+        return None
+    generation, sequence, pid, flags, start, namespace, boot, credentials, length = _stamp.unpack_from(data, _STAMP_AT)
+    destination = data[_STAMP_AT + _stamp.size :][:length]
+    cursor = _cursor.unpack_from(data, _CURSOR_AT)[0]
+    stamp = Stamp(
+        pid=pid, start=start, namespace=namespace, boot=boot, credentials=credentials, destination=destination
+    )
+    image = Image(stamp, generation, sequence, flags, 0)
+    _read_records(image, data, size, cursor & 0xFFFFFFFF, cursor >> 32)
+    return image
+
+
+def _read_records(image: Image, data: bytes, at: int, cursor: int, line: int) -> None:
+    while at + RECORD_SIZE <= len(data):
+        length, checksum, events, kind = _record.unpack_from(data, at)
+        body = at + RECORD_SIZE
+        payload = data[body : body + length]
+        if len(payload) < length or crc32(payload, _seed(image.generation, length, events, kind)) != checksum:
+            return
+        after = (body + length + 7) & -8
+        if kind == METADATA:
+            image.metadata = payload
+        elif at >= cursor:
+            if at == cursor and line < events:
+                image.line = line
+            image.records.append((kind, events, payload, after))
+        at = after
+
+
+def _seed(generation: int, length: int, events: int, kind: int) -> int:
+    """What a record's checksum starts from, so that it covers the record's header and the segment's use too."""
+    return (generation * 0x9E3779B1 + length * 0x85EBCA6B + events * 0xC2B2AE35 + kind * 0x27D4EB2F) & 0xFFFFFFFF

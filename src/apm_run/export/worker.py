@@ -1,0 +1,324 @@
+"""The agent thread: takes events out of the outbox and sends them (design 5a).
+
+There is one per process, native, started at the first put. It sleeps without a deadline while nothing waits and is
+never woken per event. At the end of the process :meth:`Worker.close` waits for it within limits; where no thread can be
+started any more, the exiting thread sends.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import os
+
+from apm_run import guard
+from apm_run.export import native
+from apm_run.export.batch import pack
+from apm_run.export.connection import Limit
+from apm_run.export.pace import Pace
+from apm_run.export.transport import Answer, Transport, parse_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from apm_run.config import Settings
+    from apm_run.export.outbox import Outbox
+    from apm_run.export.stats import ExportStats
+
+#: Seconds the end of the process may take: in all, and without a sign of life where the disk keeps the rest.
+EXIT_TOTAL = 2.0
+EXIT_DURABLE = 0.3
+#: Seconds after a failure within which the end does not try again.
+JUST = 1.0
+#: Compressed bytes are not known before; events shrink at least that much.
+_SHRINK = 4
+_ALL = 1 << 62
+
+# Left open: what tells the program itself that it is broken.
+_SIGNALS = _signal.valid_signals() - {
+    _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT, _signal.SIGTRAP,
+}  # fmt: skip
+
+
+class Worker:
+    """Sends what waits in one outbox."""
+
+    __slots__ = (
+        "_closing",
+        "_done",
+        "_failed_at",
+        "_first",
+        "_flushes",
+        "_hopeless",
+        "_latency",
+        "_limit",
+        "_max_events",
+        "_metadata",
+        "_pace",
+        "_retry_at",
+        "_settings",
+        "_source",
+        "_starting",
+        "_transport",
+        "_wake",
+        "asleep",
+        "clock",
+        "last",
+        "outbox",
+        "started",
+        "stats",
+        "threshold",
+    )
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        transport: Transport,
+        settings: Settings,
+        stats: ExportStats,
+        source: Callable[[], bytes],
+        *,
+        pace: Pace | None = None,
+    ) -> None:
+        """:param source: gives the metadata line; called once, on the agent thread."""
+        self.outbox = outbox
+        self.stats = stats
+        self.clock = Limit.clock
+        self.asleep = self.started = False
+        #: When the newest event came.
+        self.last = 0.0
+        size = settings.api_request_size
+        #: Waiting bytes that are worth a request at once.
+        self.threshold = size * _SHRINK if transport.compress else size
+        self._settings = settings
+        self._source = source
+        self._transport = transport
+        self._pace = pace or Pace(settings.api_request_time, _random)
+        self._metadata = b""
+        self._max_events = _ALL
+        self._first = self._failed_at = self._latency = self._retry_at = 0.0
+        self._hopeless = False
+        self._limit: Limit | None = None
+        self._closing: Limit | None = None
+        self._flushes: list[native.Event] = []
+        self._starting = native.allocate_lock()
+        self._wake = native.Event()
+        self._done = native.Event()
+
+    @property
+    def server(self) -> str:
+        """The server's URL without userinfo."""
+        return str(self._transport.address)
+
+    def noticed(self) -> None:
+        """An event was put: wake the thread if that is due."""
+        now = self.last = self.clock()
+        if not self.started:
+            self.start(now)
+        elif self.asleep:
+            self.asleep = False
+            self._wake.set()
+        elif self.outbox.backlog >= self.threshold and not self._pace.held_until:
+            self._wake.set()
+
+    def start(self, now: float) -> None:
+        """Start the thread, once; where that is not possible, try again a second later."""
+        if now < self._retry_at or not self._starting.acquire(False):
+            return
+        try:
+            # A thread begins with the mask of the one that starts it; signals are the program's.
+            mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
+            try:
+                self.started = True
+                native.start_new_thread(self.run, ())
+            except RuntimeError:
+                self.started = False
+                self._retry_at = now + 1.0
+            finally:
+                _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        finally:
+            if not self.started:
+                self._starting.release()
+
+    def flush(self, timeout: float) -> bool:
+        """Send now; whether everything put so far was answered within that many seconds."""
+        self.outbox.settle()
+        target = self.outbox.events
+        limit = Limit(timeout)
+        if not self.started:
+            self._send_all(limit)
+        while self.outbox.done < target:
+            left = limit.deadline - self.clock()
+            if left <= 0 or not self.started:
+                return False
+            step = native.Event()
+            self._flushes.append(step)
+            self.asleep = False
+            self._wake.set()
+            step.wait(left)
+        return True
+
+    def close(self) -> None:
+        """Send what is left, within the limits of an exit; then give back the files."""
+        if self.outbox.waiting and not self._is_pointless():
+            stage = max(EXIT_DURABLE, min(2 * self._latency, 1.0)) if self.outbox.durable else EXIT_TOTAL
+            self._closing = Limit(EXIT_TOTAL, stage)
+            if self.started:
+                self.asleep = False
+                self._wake.set()
+                self._await_end(self._closing)
+            else:
+                self._send_all(self._closing)
+            self._closing = None
+        self.outbox.close()
+
+    def _is_pointless(self) -> bool:
+        """Whether the server has just shown that it takes nothing."""
+        return self._hopeless or (bool(self._failed_at) and self.clock() - self._failed_at < JUST)
+
+    def _await_end(self, limit: Limit) -> None:
+        while True:
+            seen = max(limit.seen, self._limit.seen if self._limit is not None else 0.0)
+            left = min(limit.deadline, seen + (limit.stage or 0.0)) - self.clock()
+            if left <= 0 or self._done.wait(left):
+                return
+
+    def run(self) -> None:
+        """The whole life of the thread."""
+        while True:
+            try:
+                self._read_metadata()
+                while True:
+                    self.turn()
+            except Exception:
+                self._pace.failed(self.clock())
+                guard.failed("export.worker")
+
+    def turn(self) -> None:
+        """Wait for the next thing to do, or do it."""
+        closing = self._closing
+        if closing is not None and not self._done.is_set():
+            self._send_all(closing)
+            self._done.set()
+        elif not self.outbox.waiting or (closing is not None and not self._flushes):
+            self._sleep()
+        else:
+            now = self.clock()
+            self._first = self._first or now
+            full = self.outbox.backlog >= self.threshold
+            due = now if self._flushes else self._pace.due(self._first, self.last, full)
+            if due > now:
+                self._wake.wait(due - now)
+            else:
+                self._send(Limit(self._settings.server_timeout))
+                self._first = self.clock() if self.outbox.waiting else 0.0
+                self._release_flushes()
+
+    def _sleep(self) -> None:
+        self._first = 0.0
+        self._release_flushes()
+        self.asleep = True
+        if not self.outbox.waiting or self._done.is_set():
+            self._wake.wait(None)
+        self.asleep = False
+
+    def _release_flushes(self) -> None:
+        # A flush that is not served yet asks again, at its own pace when the server fails.
+        if self._failed_at and self.outbox.waiting:
+            self._wake.wait(min(0.05, max(0.0, self._pace.held_until - self.clock())))
+        while self._flushes:
+            self._flushes.pop().set()
+
+    def _send_all(self, limit: Limit) -> None:
+        self._read_metadata()
+        while self.outbox.waiting and self._send(limit):
+            pass
+
+    def _send(self, limit: Limit) -> bool:
+        """One request; whether a further one makes sense at once."""
+        transport = self._transport
+        self._limit = limit
+        limit.alive()
+        begun = limit.seen
+        body, events = pack(
+            self.outbox, self._metadata, self._settings.api_request_size, self._max_events, transport.compress
+        )
+        if not events:
+            return False
+        try:
+            answer = transport.post(body, limit)
+        finally:
+            self._limit = None
+            self.outbox.unpin()
+        self._settle(answer, events)
+        if answer.status and answer.status < 300:
+            self._latency = self.clock() - begun
+        return not self._failed_at
+
+    def _settle(self, answer: Answer, events: int) -> None:
+        """What the answer means for the events of the request and for the next request (design 5a, "Answers")."""
+        status, stats = answer.status, self.stats
+        stats.requests += 1
+        stats.last_error = answer.reason
+        accepted = min(answer.accepted or 0, events)
+        if 200 <= status < 300:
+            self._took(events, events)
+            self._max_events = min(self._max_events * 2, _ALL)
+        elif status == 400:
+            self._took(events, accepted)
+            stats.reject(events - accepted, answer.errors)
+        elif status == 413 and events > 1:
+            self._max_events = events // 2
+        elif status == 413:
+            self._took(1, 0)
+            stats.reject(1, ["too large for the server"])
+        else:
+            self._failed(answer, events, accepted)
+
+    def _took(self, events: int, accepted: int) -> None:
+        self.outbox.advance(events)
+        self.stats.accepted += accepted
+        self._pace.succeeded()
+        self._failed_at = 0.0
+        self._hopeless = False
+
+    def _failed(self, answer: Answer, events: int, accepted: int) -> None:
+        status = answer.status
+        if accepted:
+            self.outbox.advance(accepted)
+            self.stats.accepted += accepted
+        if answer.kind in ("timeout", "reset"):
+            self.stats.resent += events
+        now = self._failed_at = self.clock()
+        self._hopeless = 300 <= status < 500 and status not in (408, 429)
+        if self._hopeless:
+            self._pace.refused(now)
+        else:
+            self._pace.failed(now)
+
+    def _read_metadata(self) -> None:
+        if self._metadata:
+            return
+        try:
+            self._metadata = self._source()
+        except Exception:
+            self._metadata = self.outbox.metadata
+            guard.failed("export.metadata")
+        self.outbox.set_metadata(self._metadata)
+        self._transport.user_agent_of(*_service(self._settings, self._metadata))
+
+
+def _service(settings: Settings, metadata: bytes) -> tuple[str, str]:
+    """Name and version of the service: as configured, else as discovered."""
+    found = parse_json(metadata.decode("utf-8", "replace"))
+    for key in ("metadata", "service"):
+        found = found.get(key) if isinstance(found, dict) else None
+    known = found if isinstance(found, dict) else {}
+    return (
+        str(settings.service_name or known.get("name") or ""),
+        str(settings.service_version or known.get("version") or ""),
+    )
+
+
+def _random() -> float:
+    return int.from_bytes(os.urandom(2), "big") / 65536

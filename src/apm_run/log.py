@@ -36,7 +36,7 @@ def write(level: str, slug: str, text: str) -> None:
 
     :param level: one of :data:`LEVELS` but ``off``. :param slug: what happened, as the documentation lists it.
     """
-    if LEVELS.index(level) < _threshold:
+    if LEVELS.index(level) >= _threshold:
         now = time_ns()
         stamp = strftime("%Y-%m-%dT%H:%M:%S", gmtime(now // 1_000_000_000))
         line = f"{stamp}.{now // 1_000_000 % 1000:03d}Z {os.getpid()} {level} {slug} {' '.join(text.splitlines())}\n"

@@ -135,7 +135,7 @@ def leave(opened: Current, previous: Current | None) -> None:
 def hide_frame(error: BaseException) -> None:
     """Take the frame that is handling an error out of its traceback; call it right before a bare ``raise``."""
     traceback = error.__traceback__
-    if traceback is not None and traceback.tb_next is not None:
+    if traceback is not None:
         error.__traceback__ = traceback.tb_next
 
 

@@ -1,0 +1,45 @@
+"""Run programs bare and traced: ``from tests.traced import bare, traced``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOTSTRAP = ROOT / "bootstrap"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a test's program: nothing of the developer's own settings."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ELASTIC_APM_", "APM_RUN_", "OTEL_", "PYTHON", "COV_", "XDG_STATE"))
+        and name.lower() not in ("http_proxy", "https_proxy", "no_proxy")
+    }
+    return {**kept, **more}
+
+
+def bare(*command: Any, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command as its user would without us."""
+    return _run(command, environment(**(env or {})), options)
+
+
+def traced(
+    *command: Any, url: str = "http://127.0.0.1:9", env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command under the bootstrap of this checkout, strict, sending to ``url``."""
+    own = {"PYTHONPATH": str(BOOTSTRAP), "APM_RUN_STRICT": "1", "ELASTIC_APM_SERVER_URL": url}
+    return _run(command, environment(**{**own, **(env or {})}), options)
+
+
+def _run(command: tuple[Any, ...], env: dict[str, str], options: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    words = [str(word) for word in command]
+    if words[0] == "python":
+        words[0] = sys.executable
+    return subprocess.run(
+        words, env=env, capture_output=True, text=True, timeout=options.pop("timeout", 60), check=False, **options
+    )

@@ -56,8 +56,9 @@ def detect_service(
     """
     first = argv[0] if argv else ""
     path = main_path or first
-    if not path or first == "-c":
+    if not path or path == "<stdin>" or first in {"-c", "-"}:
         return "python", None
+    path = os.path.normpath(os.path.join(cwd, path))
     program = _program(path, module)
     if program in _SERVERS:
         name, directory = _application(program, list(argv[1:]), cwd, environ), cwd
@@ -67,7 +68,7 @@ def detect_service(
     elif _is_console_script(path):
         return _named(program), None
     else:
-        directory = os.path.dirname(path) or cwd
+        directory = os.path.dirname(path)
         name = _of_directory(directory, program) if program in _FILES else program
     return _named(name), _version(directory)
 

@@ -52,6 +52,9 @@ def test_scripts(path: str, want: str) -> None:
 
 def test_relative_script_without_a_directory() -> None:
     assert name(["main.py"], None, cwd="/srv/shop") == "shop"
+    assert name(["."], "./__main__.py", cwd="/srv/shop") == "shop"
+    assert name(["../orders/app.py"], "../orders/app.py", cwd="/srv/shop") == "orders"
+    assert name(["main.py"], None, cwd="") == "main"
 
 
 @pytest.mark.parametrize(
@@ -71,9 +74,10 @@ def test_modules(module: str, path: str, want: str) -> None:
     assert name([path, "-x"], path, module=module) == want
 
 
-@pytest.mark.parametrize("argv", [["-c"], ["-c", "x"], [""], []])
+@pytest.mark.parametrize("argv", [["-c"], ["-c", "x"], ["-"], [""], []])
 def test_code_from_the_command_line_or_standard_input(argv: list[str]) -> None:
     assert detect_service(argv, None, "/srv/shop", {}) == ("python", None)
+    assert detect_service(argv, "<stdin>", "/srv/shop", {}) == ("python", None)
 
 
 SERVED = [

@@ -135,7 +135,7 @@ def _version(info: Any) -> str:
 def _process(settings: Settings) -> dict[str, Any]:
     process = _known(pid=os.getpid(), ppid=os.getppid(), title=_title())
     if settings.include_process_args:
-        arguments = getattr(sys, "orig_argv", None) or getattr(sys, "argv", ())
+        arguments: Any = getattr(sys, "orig_argv", None) or getattr(sys, "argv", ())
         process["argv"] = [cut(argument) for argument in arguments if isinstance(argument, str)]
     return process
 

@@ -224,7 +224,7 @@ class TestSecrets:
         assert getattr(bad, name) is None
         assert str(problems[0]) == (
             f"{name}: [REDACTED] (environment ELASTIC_APM_{name.upper()}) "
-            "is not a text without control characters; using none (default)"
+            "is not a text of printable ASCII characters; using none (default)"
         )
         for text in (repr(good), repr(bad), repr(problems), good.shown(name)):
             assert SECRET not in text
@@ -252,7 +252,7 @@ class TestSecrets:
         assert problems == [
             f"api_keys (file {file}) is not an option of apm-run; did you mean api_key?",
             "secret_token: [REDACTED] (environment ELASTIC_APM_SECRET_TOKEN) "
-            f"is not a text without control characters; using [REDACTED] (file {file})",
+            f"is not a text of printable ASCII characters; using [REDACTED] (file {file})",
         ]
 
 

@@ -26,18 +26,7 @@ class Option:
     :ivar since: the first release with this option.
     """
 
-    __slots__ = (
-        "default",
-        "dynamic",
-        "example",
-        "group",
-        "help",
-        "kind",
-        "name",
-        "secret",
-        "since",
-        "variable",
-    )
+    __slots__ = ("default", "dynamic", "example", "group", "help", "kind", "name", "secret", "since", "variable")
 
     def __init__(  # noqa: PLR0917 (a row of the table)
         self,
@@ -94,14 +83,7 @@ OPTIONS: tuple[Option, ...] = (
         "false",
         dynamic=True,
     ),
-    Option(
-        "instrument",
-        parse.boolean(),
-        "true",
-        _SWITCH,
-        "With `false` no library is instrumented.",
-        "false",
-    ),
+    Option("instrument", parse.boolean(), "true", _SWITCH, "With `false` no library is instrumented.", "false"),
     Option(
         "disable_instrumentations",
         parse.wildcards(),
@@ -410,14 +392,7 @@ OPTIONS: tuple[Option, ...] = (
         "debug",
         dynamic=True,
     ),
-    Option(
-        "log_file",
-        parse.path(),
-        None,
-        _LOG,
-        "File for the agent's own log.",
-        "/var/log/apm-run.log",
-    ),
+    Option("log_file", parse.path(), None, _LOG, "File for the agent's own log.", "/var/log/apm-run.log"),
 )
 
 #: The same rows by name.

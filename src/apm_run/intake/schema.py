@@ -388,7 +388,8 @@ LOG = Record(
         "labels": Labels(),
         "faas": _FAAS,
         **_each(
-            "trace.id transaction.id span.id log.level log.logger log.origin.file.name service.name service.version service.environment service.node.name process.thread.name event.dataset",
+            "trace.id transaction.id span.id log.level log.logger log.origin.file.name service.name"
+            " service.version service.environment service.node.name process.thread.name event.dataset",
             KEY,
         ),
         **_each("log.origin.function error.type error.message error.stack_trace", TEXT),

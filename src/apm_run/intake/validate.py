@@ -31,8 +31,7 @@ def validate(kind: str, obj: object) -> list[str]:
     """Return what APM Server would object to in ``obj``, the object inside the root key ``kind``.
 
     ``kind`` is a key of :data:`apm_run.intake.schema.KINDS`; another one raises KeyError. The server stops at
-    the first objection, we list all of them. Each reads like ``span: context: 'tags': expects an object, found
-    a string``.
+    the first objection, we list all of them. Each reads like ``span: 'id': expects a string, found null``.
     """
     errors: list[str] = []
     if not _check(schema.KINDS[kind], obj, "", kind, errors) and not errors:

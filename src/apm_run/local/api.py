@@ -66,6 +66,8 @@ class Api:
         return {
             "version": __version__,
             "change": self._store.change,
+            # In the order in which they came, so that the page can colour them.
+            "services": [row[0] for row in self._store.query("SELECT service FROM services ORDER BY rowid")],
             "size": self._store.size(),
             "size_cap": self._store.size_cap,
             "evicted": self._store.evicted,

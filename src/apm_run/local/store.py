@@ -31,7 +31,7 @@ CREATE INDEX bunches_last ON bunches (last);
 CREATE TABLE services (
   service TEXT PRIMARY KEY, agent TEXT, agent_version TEXT, language TEXT, runtime TEXT, framework TEXT,
   environment TEXT, version TEXT, first_seen INTEGER, last_seen INTEGER,
-  metadata INTEGER NOT NULL) WITHOUT ROWID;
+  metadata INTEGER NOT NULL);
 CREATE TABLE transactions ({_COMMON}, event_id TEXT, parent_id TEXT, name TEXT, type TEXT, result TEXT,
   outcome TEXT, duration REAL, sampled INTEGER, dropped INTEGER, {_TAIL});
 CREATE TABLE spans ({_COMMON}, event_id TEXT, parent_id TEXT, transaction_id TEXT, name TEXT, type TEXT,

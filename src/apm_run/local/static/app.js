@@ -1,6 +1,6 @@
 // The frame of the page: which view the address names, and when to ask for news.
 
-import { bytes, h, link, morph } from "./dom.js";
+import { bytes, colour, h, link, morph } from "./dom.js";
 import { closeDrawer } from "./detail.js";
 import { views } from "./views.js";
 import { trace } from "./trace.js";
@@ -12,6 +12,7 @@ const live = document.getElementById("live");
 const range = document.getElementById("range");
 let seen = null; // the state that is drawn
 let drawn = 0; // numbers the drawings, so that a late answer does not overwrite a newer one
+let quiet = 0; // polls without news
 let paused = false;
 let address = null;
 
@@ -80,17 +81,21 @@ async function poll() {
     try {
       const state = await ask("state");
       connection(true);
+      state.services.forEach(colour);
       document.getElementById("store").textContent =
         `${bytes(state.size)} of ${bytes(state.size_cap)}${state.evicted ? ", oldest evicted" : ""}`;
       const rejected = document.getElementById("rejected");
       rejected.hidden = !state.rejected;
       rejected.querySelector("i").textContent = state.rejected;
-      if (state.change !== seen || range.value) {
+      // Times like "5 s ago" grow old by themselves.
+      if (state.change !== seen || ++quiet >= 10) {
         seen = state.change;
+        quiet = 0;
         await draw();
       }
     } catch {
       connection(false);
+      if (address === null) await draw();
     }
   }
   setTimeout(poll, POLL);
@@ -121,5 +126,4 @@ document.getElementById("clear").onclick = async () => {
   location.hash = "#/services";
   draw();
 };
-draw();
 poll();

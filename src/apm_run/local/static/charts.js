@@ -24,11 +24,11 @@ export function histogram(buckets, p95) {
   const width = 900, height = 170, base = 140, gap = buckets.length > 60 ? 1 : 3;
   const step = Math.min(width / buckets.length, 60);
   const most = Math.max(...buckets.map((bucket) => bucket.count));
-  const left = (width - step * buckets.length) / 2;
+  const left = 0;
   const bars = buckets.map((bucket, index) => {
     const tall = bucket.count ? Math.max((bucket.count / most) * (base - 20), 3) : 0;
     return h(
-      "g", { class: bucket.to > p95 ? "tail" : null },
+      "g", { class: bucket.from >= p95 ? "tail" : null },
       h("rect.hit", { x: left + index * step, y: 0, width: step, height: base },
         h("title", { svg: true }, `${duration(bucket.from)} – ${duration(bucket.to)}: ${number(bucket.count)}`)),
       h("rect", { x: left + index * step + gap / 2, y: base - tall, width: Math.max(step - gap, 1), height: tall, rx: 2 }),

@@ -160,7 +160,7 @@ export function link(view, parameters = {}) {
 
 const colours = new Map();
 
-/** The class that gives a service its colour, the same all over the page. */
+/** The class that gives a service its colour: the same all over the page, by the order in which services came. */
 export function colour(service) {
   if (!colours.has(service)) colours.set(service, colours.size % 10);
   return `c${colours.get(service)}`;

@@ -81,7 +81,7 @@ function waterfall(roots, errors, scale, selected, go, redraw) {
   roots.forEach((each) => walk(each, 0));
   const failed = new Map();
   for (const error of errors) failed.set(error.parent_id, [...(failed.get(error.parent_id) ?? []), error]);
-  const ticks = Array.from({ length: TICKS }, (_, index) => h("span", { style: { left: `${(100 * index) / TICKS}%` } }, index ? duration((scale.span * index) / TICKS / 1000) : "0"));
+  const ticks = Array.from({ length: TICKS + 1 }, (_, index) => h("span", { style: { left: `${(100 * index) / TICKS}%` } }, index ? duration((scale.span * index) / TICKS / 1000) : "0"));
   return h("div.waterfall", { role: "tree", "aria-label": "Timeline of the trace", onkeydown: (event) => move(event, redraw) },
     h("div.ruler", { "aria-hidden": "true" }, h("div", null), h("div.ticks", null, ticks)),
     lines.map(([each, depth], index) => row(each, depth, index, failed.get(each.event_id) ?? [], scale, selected, go, redraw)));
@@ -95,7 +95,6 @@ function row(each, depth, index, errors, scale, selected, go, redraw) {
   const name = key(each);
   const left = (100 * (each.ts - scale.start)) / scale.span;
   const width = (100 * each.duration * 1000) / scale.span;
-  const inside = left + width > 82;
   const open = !folded.has(name);
   const turn = (event) => {
     event.preventDefault();
@@ -120,7 +119,7 @@ function row(each, depth, index, errors, scale, selected, go, redraw) {
   h("div.track", null,
     h("i.bar", { class: colour(each.service), style: { left: `${left}%`, width: `max(${width}%, 2px)` } }),
     errors.map((error) => h("i.error", { title: error.message ?? error.type, style: { left: `${Math.min(Math.max((100 * (error.ts - scale.start)) / scale.span, 0), 100)}%` } })),
-    h("span.time", { class: inside ? "before" : null, style: inside ? { right: `calc(${100 - left}% + 6px)` } : { left: `calc(${left + width}% + 6px)` } }, duration(each.duration))));
+    h("span.time", { style: { left: `calc(${left + width}% + 8px)` } }, duration(each.duration))));
 }
 
 /** Arrow keys as in any tree. */

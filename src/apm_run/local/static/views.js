@@ -14,7 +14,8 @@ const figures = (unit) => [
 ];
 
 function heading(title, ...more) {
-  document.title = `${title} · apm-run local`;
+  const words = [title].flat().filter((part) => typeof part === "string").join("");
+  document.title = `${words} · apm-run local`;
   return h("div.heading", null, h("h1", null, title), more);
 }
 
@@ -37,7 +38,6 @@ function nothingYet() {
 async function services({ ask, redraw }) {
   const rows = await ask("services");
   if (!rows.length) return nothingYet();
-  rows.forEach((row) => colour(row.service));
   return [
     heading("Services"),
     table([
@@ -56,14 +56,13 @@ const TABS = ["transactions", "traces", "errors", "dependencies", "metrics", "lo
 async function service(context) {
   const { name, tab = "transactions" } = context.parameters;
   const known = await context.ask("services");
-  known.forEach((row) => colour(row.service));
   const own = known.find((row) => row.service === name);
   if (!own) return missing("service");
   const tabs = h("nav.tabs", { "aria-label": `Parts of ${name}` },
     TABS.map((each) => h("a", { href: link("service", { name, tab: each === "transactions" ? null : each }), "aria-current": each === tab ? "page" : null }, each)));
   const draw = { transactions, traces: traceList, errors: errorList, dependencies: dependencyList, metrics, logs: logList, about }[tab] ?? transactions;
   return [
-    heading(name, h("i.swatch.large", { class: colour(name) }), h("span.dim", null, [own.runtime, own.framework, own.environment].filter(Boolean).join(" · "))),
+    heading([h("i.swatch.large", { class: colour(name) }), name], h("span.dim", null, [own.runtime, own.framework, own.environment].filter(Boolean).join(" · "))),
     tabs,
     h("div", { "data-key": tab }, await draw(context, name, own)),
   ];

@@ -23,7 +23,8 @@ _MAX_BODY = 1 << 20
 
 
 class Unsent(Exception):
-    """No answer. ``kind`` is refused, timeout, reset, tls, proxy or protocol; the text is for people."""
+    """No answer. ``kind`` is refused, timeout (of a request that was begun), reset, tls, proxy or
+    protocol; the text is for people."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -147,13 +148,14 @@ class Connection:
 
     def close(self) -> None:
         """Close it, unless the number stands for something else by now."""
-        if self._is_ours():
-            try:
-                self._socket.close()
-            except OSError:
-                pass
-        else:
-            descriptors.keep(self._socket)
+        if not self._is_ours():
+            # So that freeing the object closes nothing.
+            _socket.socket.detach(self._socket)
+            return
+        try:
+            self._socket.close()
+        except OSError:
+            pass
 
     def _is_ours(self) -> bool:
         handle = self._socket.fileno()
@@ -269,7 +271,7 @@ def _connect(address: Address, limit: Limit) -> _socket.socket:
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             return sock
         except _socket.timeout:
-            failure = Unsent("timeout", "it could not be connected to in time")
+            failure = Unsent("refused", "it could not be connected to in time")
         except OSError as error:
             failure = Unsent("refused", _reason(error))
         sock.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os import environ, getpid
+from os import environ, getpid, register_at_fork
 
 from apm_run import guard
 from apm_run.export.stats import ExportStats
@@ -25,7 +25,7 @@ class Exporter:
     sent nor freed there.
     """
 
-    __slots__ = ("_metadata_line", "_reason", "_settings", "_workers")
+    __slots__ = ("_hooked", "_metadata_line", "_reason", "_settings", "_workers")
 
     def __init__(self, settings: Settings, metadata_line: Callable[[], bytes]) -> None:
         """Opens, starts and imports nothing.
@@ -36,6 +36,7 @@ class Exporter:
         self._metadata_line = metadata_line
         #: Why nothing is sent, if so.
         self._reason: str | None = None
+        self._hooked = False
         self._workers: dict[int, Worker | None] = {}
 
     @property
@@ -89,7 +90,21 @@ class Exporter:
 
     def _begin(self, pid: int) -> Worker | None:
         """Build this process's outbox and worker. Several threads may do so at once: the first wins."""
-        return self._workers.setdefault(pid, self._build())
+        worker = self._build()
+        if not self._hooked:
+            self._hooked = True
+            register_at_fork(after_in_child=self._forked)
+        return self._workers.setdefault(pid, worker)
+
+    def _forked(self) -> None:
+        """In a forked child: the parent's outbox, thread and connection are out of reach from now on.
+
+        Forks made in C do not come by here; then the pid tells.
+        """
+        from apm_run.export import descriptors
+
+        descriptors.keep(dict(self._workers))
+        self._workers.clear()
 
     def _build(self) -> Worker | None:
         from apm_run.export.transport import Transport
@@ -118,10 +133,11 @@ class Exporter:
                 guard.say(f"nothing was delivered: server_url cannot be used: {self._reason}")
             return
         stats = worker.stats
-        if stats.accepted or not (stats.rejected or stats.waiting):
+        if stats.accepted or not (stats.rejected or stats.waiting or stats.dropped):
             return
-        why = stats.reasons[-1] if stats.rejected and stats.reasons else stats.last_error or "no answer in time"
-        guard.say(f"nothing was delivered to {worker.server}: {why}")
+        why = stats.last_error or "no answer in time"
+        kept = f"; {stats.waiting} events wait in {worker.outbox.directory}" if worker.outbox.durable else ""
+        guard.say(f"nothing was delivered to {worker.server}: {why}{kept}")
 
 
 def _place(transport: Transport) -> tuple[str | None, Stamp]:
@@ -133,7 +149,7 @@ def _place(transport: Transport) -> tuple[str | None, Stamp]:
     directory = statedir.find(environ)
     key = statedir.key(directory) if directory is not None else None
     digest = blake2b(transport.credentials, key=key or b"", digest_size=16).digest() if key else bytes(16)
-    return (directory if key else None), files.stamp(digest, str(transport.address).encode())
+    return (directory if key else None), files.stamp_of_this_process(digest, str(transport.address).encode())
 
 
 def _first_metadata(settings: Settings) -> bytes:

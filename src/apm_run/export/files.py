@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from apm_run.export import descriptors
 from apm_run.export.private import load
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
     from mmap import mmap
 
 SUFFIX = ".seg"
+_NEW = os.O_CREAT | os.O_EXCL | NOFOLLOW
 
 
 def create(directory: str, pid: int) -> tuple[mmap, str] | None:
     """A new segment file, mapped, all its bytes allocated; None when the disk will not have it."""
-    # The name says nothing but who made it.
-    path = os.path.join(directory, f"{pid}-{os.urandom(6).hex()}{SUFFIX}")
+    path = _name(directory, pid)
     try:
-        handle = descriptors.lift(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o600))
+        handle = descriptors.lift(os.open(path, _NEW | os.O_RDWR, 0o600))
     except OSError:
         return None
     try:
@@ -30,6 +31,69 @@ def create(directory: str, pid: int) -> tuple[mmap, str] | None:
         return _map(handle), path
     except (OSError, ValueError):
         remove(path)
+        return None
+    finally:
+        os.close(handle)
+
+
+def _name(directory: str, pid: int) -> str:
+    # It says nothing but who made it.
+    return os.path.join(directory, f"{pid}-{os.urandom(6).hex()}{SUFFIX}")
+
+
+def write(directory: str, pid: int, *parts: tuple[int, bytes]) -> str | None:
+    """A new file with those bytes at those places, in that order; None when the disk will not have it."""
+    path = _name(directory, pid)
+    try:
+        handle = descriptors.lift(os.open(path, _NEW | os.O_WRONLY, 0o600))
+    except OSError:
+        return None
+    try:
+        for place, data in parts:
+            _write_all(handle, data, place)
+        return path
+    except OSError:
+        remove(path)
+        return None
+    finally:
+        os.close(handle)
+
+
+def _write_all(handle: int, data: bytes, place: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(handle, view, place)
+        view = view[done:]
+        place += done
+
+
+def overwrite(path: str, data: bytes, place: int) -> None:
+    """Replace bytes of a file, if it is there."""
+    try:
+        handle = descriptors.lift(os.open(path, os.O_WRONLY | NOFOLLOW))
+    except OSError:
+        return
+    try:
+        os.pwrite(handle, data, place)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def read(path: str) -> bytes | None:
+    """The bytes of a segment file; None when it is gone, not ours or larger than any segment."""
+    try:
+        handle = descriptors.lift(os.open(path, os.O_RDONLY | NOFOLLOW | os.O_NONBLOCK))
+    except OSError:
+        return None
+    try:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_size > SIZE * 2:
+            return None
+        parts = iter(lambda: os.read(handle, SIZE), b"")
+        return b"".join(parts)
+    except OSError:
         return None
     finally:
         os.close(handle)
@@ -67,7 +131,7 @@ def usage(directory: str) -> int:
     return total
 
 
-def stamp(credentials: bytes, destination: bytes) -> Stamp:
+def stamp_of_this_process(credentials: bytes, destination: bytes) -> Stamp:
     """The stamp of this process, as of now."""
     return Stamp(
         pid=os.getpid(),

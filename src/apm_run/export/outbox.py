@@ -11,6 +11,7 @@ from _collections import deque  # type: ignore[import-not-found]
 
 from apm_run.export import files
 from apm_run.export.native import allocate_lock
+from apm_run.export.packed import pack
 from apm_run.export.segment import EVENTS, METADATA, RECORD_SIZE, SIZE, Segment
 
 TYPE_CHECKING = False
@@ -60,7 +61,7 @@ class Outbox:
         self.stamp = stamp
         self.cap = cap or (DISK_CAP if directory else MEMORY_CAP)
         self.segments: list[Segment] = []
-        #: Events dropped, by reason: ``evicted``, ``too large``, ``queue``.
+        #: Events dropped, by reason: ``evicted``, ``too large``, ``queue``, ``lost`` (their file was removed).
         self.dropped: dict[str, int] = {}
         #: Events written, and of these done with (answered or dropped).
         self.events = self.done = 0
@@ -119,13 +120,32 @@ class Outbox:
                 if index >= len(self.segments):
                     break
                 segment = self.segments[index]
-                segment.pinned = True
+                if not segment.pin():
+                    self._give_up(segment, "lost")
+                    continue
             skip = segment.line
             for kind, events, payload, _, _ in segment.records():
                 if kind == EVENTS:
                     yield (after_lines(payload, skip), events - skip) if skip else (payload, events)
                     skip = 0
             index += 1
+
+    def squeeze(self) -> bool:
+        """Compress the oldest sealed segment that is not; whether there was one. For the agent thread."""
+        with self:
+            sealed = (segment for segment in self.segments[:-1] if type(segment) is Segment)
+            segment = next((segment for segment in sealed if not segment.pinned), None)
+            if segment is None:
+                return False
+            segment.pin()
+        packed = pack(segment, self.directory)
+        with self:
+            segment.unpin()
+            if packed is not None:
+                self.segments[self.segments.index(segment)] = packed
+                segment.drain()
+                self._free.append(segment)
+        return packed is not None
 
     def advance(self, events: int) -> None:
         """The oldest so many events are done with; empty segments are made ready for reuse."""
@@ -143,14 +163,14 @@ class Outbox:
     def unpin(self) -> None:
         """The batch is over."""
         for segment in list(self.segments):
-            segment.pinned = False
+            segment.unpin()
 
     def close(self) -> None:
         """Give back the files that hold nothing unanswered; later puts open new ones."""
         with self:
             for segment in [*self._free, *self.segments]:
-                if segment.waiting == 0 and segment.path is not None:
-                    files.remove(segment.path)
+                if segment.waiting == 0:
+                    _remove_file(segment)
             self.segments = [segment for segment in self.segments if segment.waiting]
             self._free.clear()
 
@@ -212,36 +232,57 @@ class Outbox:
 
     def _recycle(self, segment: Segment) -> None:
         """The active segment starts anew where it is, so that a quiet process touches few pages; others wait."""
+        segment.unpin()
         if segment is self.segments[-1]:
             self._begin(segment)
-        else:
-            self.segments.remove(segment)
+            return
+        self.segments.remove(segment)
+        if type(segment) is Segment:
             self._free.append(segment)
+        else:
+            _remove_file(segment)
 
     def _create(self) -> Segment | None:
-        if self.directory is not None and files.usage(self.directory) + SIZE <= self.cap:
-            mapped = files.create(self.directory, self.stamp.pid)
-            if mapped is not None:
-                return Segment(mapped[0], mapped[1], self.stamp)
-        in_memory = sum(segment.path is None for segment in self.segments)
-        if self.directory is not None and in_memory < len(self.segments):
-            # Files that are there already can be used again, so that the newest events are the durable ones.
-            return None
-        return Segment(bytearray(SIZE), None, self.stamp) if in_memory * SIZE < min(self.cap, MEMORY_CAP) else None
+        if self.directory is not None:
+            if files.usage(self.directory) + SIZE <= self.cap:
+                mapped = files.create(self.directory, self.stamp.pid)
+                if mapped is not None:
+                    return Segment(mapped[0], mapped[1], self.stamp)
+            if any(segment.path is not None and not segment.pinned for segment in self.segments):
+                # The oldest make room, so that the newest are the durable ones.
+                return None
+        in_memory = sum(segment.cost for segment in self.segments if segment.path is None)
+        return Segment(bytearray(SIZE), None, self.stamp) if in_memory < min(self.cap, MEMORY_CAP) else None
 
     def _evict(self) -> Segment:
-        oldest = next((segment for segment in self.segments if not segment.pinned), None)
-        if oldest is None:
-            # Everything is in a request just now.
-            return Segment(bytearray(SIZE), None, self.stamp)
-        self.segments.remove(oldest)
-        self._drop("evicted", oldest.waiting)
-        self.done += oldest.waiting
-        self.backlog -= oldest.tail - oldest.offset
-        return oldest
+        """Room for a segment at the expense of the oldest ones."""
+        while True:
+            oldest = next((segment for segment in self.segments if not segment.pinned), None)
+            if oldest is None:
+                # Everything is in a request just now.
+                return Segment(bytearray(SIZE), None, self.stamp)
+            self._give_up(oldest, "evicted")
+            if type(oldest) is Segment:
+                return oldest
+            made = self._create()
+            if made is not None:
+                return made
+
+    def _give_up(self, segment: Segment, reason: str) -> None:
+        self.segments.remove(segment)
+        self._drop(reason, segment.waiting)
+        self.done += segment.waiting
+        self.backlog -= segment.tail - segment.offset
+        if type(segment) is not Segment:
+            _remove_file(segment)
 
     def _drop(self, reason: str, events: int) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + events
+
+
+def _remove_file(segment: Segment) -> None:
+    if segment.path is not None:
+        files.remove(segment.path)
 
 
 def after_lines(payload: bytes, lines: int) -> bytes:

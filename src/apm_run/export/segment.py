@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from mmap import mmap
 
-crc32 = load("zlib").crc32
+_zlib = load("zlib")
+crc32 = _zlib.crc32
 
 MAGIC = b"apm-run\x00"
 VERSION = 1
@@ -37,9 +38,14 @@ _fixed = Struct("<8sHHI")
 _cursor = Struct("Q")
 _stamp = Struct("<IIIIQQ16s16sH")
 _record = Struct("<IIIBxxx")
-_CURSOR_AT = _fixed.size
-_STAMP_AT = _CURSOR_AT + _cursor.size
+CURSOR_AT = _fixed.size
+_STAMP_AT = CURSOR_AT + _cursor.size
 RECORD_SIZE = _record.size
+
+#: Flag of a segment whose bytes behind the header are compressed (zlib); offsets count uncompressed bytes.
+PACKED = 1
+#: What a packed segment may hold, whatever its bytes say.
+_MAX_UNPACKED = 2 * SIZE
 
 #: Kinds of records. Readers skip kinds they do not know.
 EVENTS = 1  # ND-JSON lines, each one event
@@ -139,6 +145,32 @@ class Segment:
         self.tail = (end + 7) & -8
         return True
 
+    @property
+    def cost(self) -> int:
+        """Bytes it takes where it lies."""
+        return self.size
+
+    def pin(self) -> bool:
+        """Make it readable, safe from eviction; False when what it held is gone."""
+        self.pinned = True
+        return True
+
+    def unpin(self) -> None:
+        """The opposite."""
+        self.pinned = False
+
+    def drain(self) -> None:
+        """Nothing in it waits any more."""
+        self.line = self.waiting = 0
+        self._write_cursor(self.tail)
+
+    def packed(self) -> tuple[bytes, bytes]:
+        """Header and compressed body of the packed segment that can stand for this one."""
+        body: bytes = _zlib.compress(self.buffer[self.first : self.tail], 1)
+        head = bytearray(self.stamp.header(self.generation, self.sequence, PACKED))
+        _cursor.pack_into(head, CURSOR_AT, self.offset | self.line << 32)
+        return bytes(head), body
+
     def records(self) -> Iterator[tuple[int, int, bytes, int, int]]:
         """What waits: (kind, events, payload, offset, offset of the next record), from the cursor on."""
         offset = self.offset
@@ -169,7 +201,10 @@ class Segment:
 
     def _write_cursor(self, offset: int) -> None:
         self.offset = offset
-        _cursor.pack_into(self.buffer, _CURSOR_AT, offset | self.line << 32)
+        self._store(_cursor.pack(offset | self.line << 32))
+
+    def _store(self, cursor: bytes) -> None:
+        self.buffer[CURSOR_AT:_STAMP_AT] = cursor
 
 
 class Image:
@@ -201,13 +236,24 @@ def read(data: bytes) -> Image | None:
         return None
     generation, sequence, pid, flags, start, namespace, boot, credentials, length = _stamp.unpack_from(data, _STAMP_AT)
     destination = data[_STAMP_AT + _stamp.size :][:length]
-    cursor = _cursor.unpack_from(data, _CURSOR_AT)[0]
+    cursor = _cursor.unpack_from(data, CURSOR_AT)[0]
+    if flags & PACKED:
+        data = data[:size] + unpack(data[size:])
     stamp = Stamp(
         pid=pid, start=start, namespace=namespace, boot=boot, credentials=credentials, destination=destination
     )
     image = Image(stamp, generation, sequence, flags, 0)
     _read_records(image, data, size, cursor & 0xFFFFFFFF, cursor >> 32)
     return image
+
+
+def unpack(body: bytes) -> bytes:
+    """What the compressed bytes behind a header say, as far as they are whole."""
+    try:
+        found: bytes = _zlib.decompressobj().decompress(body, _MAX_UNPACKED)
+    except _zlib.error:
+        return b""
+    return found
 
 
 def _read_records(image: Image, data: bytes, at: int, cursor: int, line: int) -> None:

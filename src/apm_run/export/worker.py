@@ -45,7 +45,6 @@ class Worker:
 
     __slots__ = (
         "_closing",
-        "_done",
         "_failed_at",
         "_first",
         "_flushes",
@@ -60,6 +59,7 @@ class Worker:
         "_source",
         "_starting",
         "_transport",
+        "_urgent",
         "_wake",
         "asleep",
         "clock",
@@ -97,13 +97,12 @@ class Worker:
         self._metadata = b""
         self._max_events = _ALL
         self._first = self._failed_at = self._latency = self._retry_at = 0.0
-        self._hopeless = False
+        self._hopeless = self._urgent = False
         self._limit: Limit | None = None
-        self._closing: Limit | None = None
+        self._closing: tuple[Limit, native.Event] | None = None
         self._flushes: list[native.Event] = []
         self._starting = native.allocate_lock()
         self._wake = native.Event()
-        self._done = native.Event()
 
     @property
     def server(self) -> str:
@@ -116,8 +115,7 @@ class Worker:
         if not self.started:
             self.start(now)
         elif self.asleep:
-            self.asleep = False
-            self._wake.set()
+            self._wake_up()
         elif self.outbox.backlog >= self.threshold and not self._pace.held_until:
             self._wake.set()
 
@@ -142,46 +140,52 @@ class Worker:
 
     def flush(self, timeout: float) -> bool:
         """Send now; whether everything put so far was answered within that many seconds."""
+        limit = Limit(timeout)
         self.outbox.settle()
         target = self.outbox.events
-        limit = Limit(timeout)
         if not self.started:
             self._send_all(limit)
-        while self.outbox.done < target:
+        self._urgent = True
+        while self.outbox.done < target and self.started:
             left = limit.deadline - self.clock()
-            if left <= 0 or not self.started:
-                return False
+            if left <= 0:
+                break
             step = native.Event()
             self._flushes.append(step)
-            self.asleep = False
-            self._wake.set()
+            self._wake_up()
             step.wait(left)
-        return True
+        return self.outbox.done >= target
 
     def close(self) -> None:
         """Send what is left, within the limits of an exit; then give back the files."""
         if self.outbox.waiting and not self._is_pointless():
             stage = max(EXIT_DURABLE, min(2 * self._latency, 1.0)) if self.outbox.durable else EXIT_TOTAL
-            self._closing = Limit(EXIT_TOTAL, stage)
+            limit = Limit(EXIT_TOTAL, stage)
             if self.started:
-                self.asleep = False
-                self._wake.set()
-                self._await_end(self._closing)
+                done = native.Event()
+                self._closing = limit, done
+                self._wake_up()
+                self._await_end(limit, done)
+                self._closing = None
             else:
-                self._send_all(self._closing)
-            self._closing = None
+                self._send_all(limit)
         self.outbox.close()
 
     def _is_pointless(self) -> bool:
         """Whether the server has just shown that it takes nothing."""
         return self._hopeless or (bool(self._failed_at) and self.clock() - self._failed_at < JUST)
 
-    def _await_end(self, limit: Limit) -> None:
+    def _await_end(self, limit: Limit, done: native.Event) -> None:
         while True:
-            seen = max(limit.seen, self._limit.seen if self._limit is not None else 0.0)
+            request = self._limit
+            seen = max(limit.seen, request.seen if request is not None else 0.0)
             left = min(limit.deadline, seen + (limit.stage or 0.0)) - self.clock()
-            if left <= 0 or self._done.wait(left):
+            if left <= 0 or done.wait(left):
                 return
+
+    def _wake_up(self) -> None:
+        self.asleep = False
+        self._wake.set()
 
     def run(self) -> None:
         """The whole life of the thread."""
@@ -197,35 +201,42 @@ class Worker:
     def turn(self) -> None:
         """Wait for the next thing to do, or do it."""
         closing = self._closing
-        if closing is not None and not self._done.is_set():
-            self._send_all(closing)
-            self._done.set()
-        elif not self.outbox.waiting or (closing is not None and not self._flushes):
+        if closing is not None:
+            self._closing = None
+            self._send_all(closing[0])
+            closing[1].set()
+        elif not self.outbox.waiting:
             self._sleep()
         else:
             now = self.clock()
             self._first = self._first or now
-            full = self.outbox.backlog >= self.threshold
-            due = now if self._flushes else self._pace.due(self._first, self.last, full)
+            due = self._due(now)
             if due > now:
-                self._wake.wait(due - now)
-            else:
-                self._send(Limit(self._settings.server_timeout))
-                self._first = self.clock() if self.outbox.waiting else 0.0
-                self._release_flushes()
+                # While the server takes nothing there is time to make what waits small.
+                if not (self._pace.held_until and self.outbox.squeeze()):
+                    self._wake.wait(due - now)
+                return
+            self._urgent = False
+            self._send(Limit(self._settings.server_timeout))
+            self._first = self.clock() if self.outbox.waiting else 0.0
+            self._release_flushes()
+
+    def _due(self, now: float) -> float:
+        # A flush overrules the back-off once.
+        if self._urgent or (self._flushes and not self._failed_at):
+            return now
+        return self._pace.due(self._first, self.last, self.outbox.backlog >= self.threshold)
 
     def _sleep(self) -> None:
         self._first = 0.0
         self._release_flushes()
         self.asleep = True
-        if not self.outbox.waiting or self._done.is_set():
+        # Looked at again: what was put before the line above woke nobody.
+        if not self.outbox.waiting and self._closing is None:
             self._wake.wait(None)
         self.asleep = False
 
     def _release_flushes(self) -> None:
-        # A flush that is not served yet asks again, at its own pace when the server fails.
-        if self._failed_at and self.outbox.waiting:
-            self._wake.wait(min(0.05, max(0.0, self._pace.held_until - self.clock())))
         while self._flushes:
             self._flushes.pop().set()
 
@@ -246,12 +257,11 @@ class Worker:
         if not events:
             return False
         try:
-            answer = transport.post(body, limit)
+            self._settle(transport.post(body, limit), events)
         finally:
             self._limit = None
             self.outbox.unpin()
-        self._settle(answer, events)
-        if answer.status and answer.status < 300:
+        if not self._failed_at:
             self._latency = self.clock() - begun
         return not self._failed_at
 

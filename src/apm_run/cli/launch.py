@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 LONGEST_VARIABLE = 131072
 
 #: The signals that CPython ignores at its start, which exec would hand on.
-PYTHON_IGNORES = tuple(
-    getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if hasattr(signal, name)
-)
+PYTHON_IGNORES = tuple(getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGXFZ") if hasattr(signal, name))
 
 
 class Failure(Exception):

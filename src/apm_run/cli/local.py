@@ -30,9 +30,7 @@ COMMAND = click.Command(
     "local",
     context_settings={"max_content_width": 100},
     params=[
-        click.Option(
-            ["--host"], default="127.0.0.1", show_default=True, help="Loopback address to listen on."
-        ),
+        click.Option(["--host"], default="127.0.0.1", show_default=True, help="Loopback address to listen on."),
         click.Option(
             ["--port"],
             type=click.IntRange(0, 65535),
@@ -40,9 +38,7 @@ COMMAND = click.Command(
             show_default=True,
             help="Port; the next free one is taken if it is in use, any if 0.",
         ),
-        click.Option(
-            ["--store"], metavar="FILE", help="SQLite file that keeps the data. Default: a temporary one."
-        ),
+        click.Option(["--store"], metavar="FILE", help="SQLite file that keeps the data. Default: a temporary one."),
         click.Option(
             ["--size-cap"], metavar="SIZE", callback=_bytes, help="What the file may grow to. Default: 256mb."
         ),

@@ -52,9 +52,7 @@ class Chosen:
         self.config: str | None = parameters["config"]
         self.local: bool = parameters["local"]
         self.keep: bool = parameters["keep"]
-        self.settings: dict[str, str] = {
-            name: parameters[name] for name in SETTINGS if parameters[name] is not None
-        }
+        self.settings: dict[str, str] = {name: parameters[name] for name in SETTINGS if parameters[name] is not None}
         self.settings.update(parameters["assignments"])
 
 
@@ -71,9 +69,7 @@ def _names(context: click.Context) -> set[str]:
     return {name for parameter in context.command.params for name in parameter.opts if name.startswith("-")}
 
 
-def _assignments(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
+def _assignments(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Take ``name=value`` apart; a name may be spelled with dashes and in any case."""
     assignments = {}
     for text in values:
@@ -109,16 +105,12 @@ _COMMAND = click.Command(
     "apm-run",
     context_settings={"allow_interspersed_args": False, "max_content_width": 100},
     params=[
-        _option(
-            "--service-name", metavar="NAME", help="Name of the service. Default: found from the program."
-        ),
+        _option("--service-name", metavar="NAME", help="Name of the service. Default: found from the program."),
         _option("--environment", metavar="NAME", help="Where it runs: production, staging, ..."),
         _option("--server-url", metavar="URL", help="APM Server. Default: http://127.0.0.1:8200."),
         _option("--secret-token", metavar="TOKEN", help="Secret token of the server (*)."),
         _option("--api-key", metavar="KEY", help="API key for the server (*)."),
-        click.Option(
-            ["--config"], metavar="FILE", callback=_file, help="TOML file with options; it must exist."
-        ),
+        click.Option(["--config"], metavar="FILE", callback=_file, help="TOML file with options; it must exist."),
         _option("--log-level", metavar="LEVEL", help="Log of the agent: debug, info, warning, error, off."),
         click.Option(
             ["--set", "assignments"],
@@ -127,12 +119,8 @@ _COMMAND = click.Command(
             callback=_assignments,
             help="Any other option of the agent; can be repeated.",
         ),
-        click.Option(
-            ["--local"], is_flag=True, help="No server: receive here and show it on a local web page."
-        ),
-        click.Option(
-            ["--keep"], is_flag=True, help="With --local: keep the page after the end, until Ctrl-C."
-        ),
+        click.Option(["--local"], is_flag=True, help="No server: receive here and show it on a local web page."),
+        click.Option(["--keep"], is_flag=True, help="With --local: keep the page after the end, until Ctrl-C."),
         click.Argument(["command"], nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARGS]..."),
     ],
     help=_HELP + "\n\n(*) Everyone on the machine can read a command line: ELASTIC_APM_SECRET_TOKEN, "

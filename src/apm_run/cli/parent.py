@@ -6,7 +6,6 @@ terminal sends by itself, gets what was sent to the launcher alone, and the laun
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -56,52 +55,78 @@ def run(words: list[str], process: launch.Process, keep: bool) -> NoReturn:
 
     # Blocked before anything is started: no signal is lost, and no thread of the receiver takes one.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
-    signal.signal(
-        signal.SIGCHLD, lambda *_: None
-    )  # the child's end is to be seen even if SIGCHLD was ignored
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # the child's end is to be seen even if SIGCHLD was ignored
     try:
         file = launch.find(words[0], process.environment)
         receiver = Receiver(port=0)
+        child = _Child(file, words, process, mask)
         receiver.start()
     except launch.Failure as failure:
         launch.leave(failure)
     except (LocalExtraMissing, OSError) as error:
         _say(str(error))
         sys.exit(2)
+    _say(f"{receiver.url} shows what {os.path.basename(words[0])} does")
     try:
-        _say(f"{receiver.url} shows what {os.path.basename(words[0])} does")
-        _prepare(process.environment, receiver.url)
-        child = _spawn(file, words, process, mask)
-        status = _attend(child)
-        _finish(receiver, keep)
+        child.execute(receiver.url)
     except launch.Failure as failure:
         receiver.close()
         launch.leave(failure)
+    status = _attend(child.pid)
+    _finish(receiver, keep)
     receiver.close()
     _end_as(status, mask)
 
 
-def _prepare(environment: dict[bytes, bytes], url: str) -> None:
+class _Child:
+    """The program's process. Forked while this one has a single thread; it waits for the receiver's address.
+
+    Not ``posix_spawn``: glibc's leaves two signals of its own ignored in the program.
+    """
+
+    def __init__(self, file: bytes, words: list[str], process: launch.Process, mask: set[Any]) -> None:
+        self._name = words[0]
+        gate, self._gate = os.pipe()
+        self._refusal, refusal = os.pipe()
+        launcher = os.getpid()
+        self.pid = os.fork()
+        if self.pid:
+            os.close(gate)
+            os.close(refusal)
+            return
+        try:
+            os.close(self._gate)
+            url = os.read(gate, 4096)
+            if url:  # nothing: there is no receiver
+                _prepare(process.environment, url, launcher)
+                process.restore_signals()
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                launch.execute(file, words, process.environment)
+        except OSError as error:
+            os.write(refusal, str(error.errno).encode())
+        finally:
+            os._exit(127)
+
+    def execute(self, url: str) -> None:
+        """Let the program begin.
+
+        :param url: of the receiver.
+        :raises launch.Failure: the kernel refused.
+        """
+        os.write(self._gate, url.encode())
+        os.close(self._gate)
+        code = os.read(self._refusal, 16)
+        os.close(self._refusal)
+        if code:
+            raise launch.refusal(self._name, OSError(int(code), os.strerror(int(code))))
+
+
+def _prepare(environment: dict[bytes, bytes], url: bytes, launcher: int) -> None:
     for name in _REPLACED:
         environment.pop(name, None)
-    environment[b"ELASTIC_APM_SERVER_URL"] = url.encode()
+    environment[b"ELASTIC_APM_SERVER_URL"] = url
     environment[b"APM_RUN_LOCAL"] = b"1"
-    launch.mark(environment, launch.bootstrap(), os.getpid())
-
-
-def _spawn(file: bytes, words: list[str], process: launch.Process, mask: set[Any]) -> int:
-    """Start the program with the signals as the launcher was given them; return its pid."""
-    default = [number for number in launch.PYTHON_IGNORES if number not in process.ignored]
-    script = [b"/bin/sh", file, *map(os.fsencode, words[1:])]
-    try:
-        try:
-            return os.posix_spawn(file, words, process.environment, setsigmask=mask, setsigdef=default)
-        except OSError as error:
-            if error.errno != errno.ENOEXEC:
-                raise
-            return os.posix_spawn(script[0], script, process.environment, setsigmask=mask, setsigdef=default)
-    except OSError as error:
-        raise launch.refusal(words[0], error) from None
+    launch.mark(environment, launch.bootstrap(), launcher)
 
 
 def _attend(child: int) -> int:
@@ -111,7 +136,7 @@ def _attend(child: int) -> int:
         if info.si_signo == signal.SIGCHLD:
             pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
             if pid and os.WIFSTOPPED(status):
-                os.kill(os.getpid(), signal.SIGSTOP)  # so that the shell sees its job stopped
+                _stop_as(signal.Signals(os.WSTOPSIG(status)))
             elif pid:
                 return status
         elif info.si_signo == signal.SIGCONT:
@@ -120,6 +145,14 @@ def _attend(child: int) -> int:
         elif info.si_code <= 0:
             # Sent by a process. What the terminal sends (si_code > 0) has reached the child as well.
             os.kill(child, info.si_signo)
+
+
+def _stop_as(number: signal.Signals) -> None:
+    """Stop this process as the child was stopped, so that the shell sees its job do so; return when continued."""
+    signal.sigtimedwait({number}, 0)  # the one that the terminal has sent to both
+    os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED & {number})
 
 
 def _stopped(pid: int) -> bool:

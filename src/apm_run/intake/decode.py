@@ -218,9 +218,11 @@ def _metadata(line: bytes, last: bool) -> dict[str, Any]:
 def _parsed(line: bytes, kind: str) -> tuple[dict[str, Any], str]:
     """Return the object under the root key and the text of the line; ValueError says what is wrong."""
     try:
-        text = line.decode("utf-8").lstrip()
+        text = line.decode("utf-8").lstrip(" \t\r")
         # Like the server's decoder: what follows the first value of a line is not looked at.
         root, end = _DECODER.raw_decode(text)
+        if not isinstance(root, dict):
+            raise ValueError("expects an object")
         errors = validate(kind, root.get(kind))
     except RecursionError:
         raise ValueError("data read error: exceeded the permitted depth") from None

@@ -45,6 +45,10 @@ def _run():
     except BaseException:
         if __import__("os").environ.get("APM_RUN_STRICT") == "1":
             raise
+    if error is None and sys.modules.get("sitecustomize") is own:
+        # The program has none. The site module takes this error for that, and "import sitecustomize" fails as bare.
+        error = ImportError("No module named 'sitecustomize'")
+        error.name = "sitecustomize"
     if error is not None:
         raise error
 

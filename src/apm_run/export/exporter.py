@@ -5,6 +5,8 @@ from __future__ import annotations
 from os import environ, getpid, register_at_fork
 
 from apm_run import guard
+from apm_run.export.descriptors import keep
+from apm_run.export.forks import free_imports
 from apm_run.export.stats import ExportStats
 from apm_run.version import __version__
 
@@ -25,10 +27,10 @@ class Exporter:
     sent nor freed there.
     """
 
-    __slots__ = ("_hooked", "_metadata_line", "_reason", "_settings", "_workers")
+    __slots__ = ("_metadata_line", "_reason", "_settings", "_workers")
 
     def __init__(self, settings: Settings, metadata_line: Callable[[], bytes]) -> None:
-        """Opens, starts and imports nothing.
+        """Opens and starts nothing.
 
         :param metadata_line: gives ``b'{"metadata":{...}}\\n'``; called on the agent thread, once per process.
         """
@@ -36,8 +38,8 @@ class Exporter:
         self._metadata_line = metadata_line
         #: Why nothing is sent, if so.
         self._reason: str | None = None
-        self._hooked = False
         self._workers: dict[int, Worker | None] = {}
+        register_at_fork(after_in_child=self._forked)
 
     @property
     def stats(self) -> ExportStats:
@@ -90,20 +92,15 @@ class Exporter:
 
     def _begin(self, pid: int) -> Worker | None:
         """Build this process's outbox and worker. Several threads may do so at once: the first wins."""
-        worker = self._build()
-        if not self._hooked:
-            self._hooked = True
-            register_at_fork(after_in_child=self._forked)
-        return self._workers.setdefault(pid, worker)
+        return self._workers.setdefault(pid, self._build())
 
     def _forked(self) -> None:
         """In a forked child: the parent's outbox, thread and connection are out of reach from now on.
 
         Forks made in C do not come by here; then the pid tells.
         """
-        from apm_run.export import descriptors
-
-        descriptors.keep(dict(self._workers))
+        free_imports([worker.ident for worker in self._workers.values() if worker is not None])
+        keep(dict(self._workers))
         self._workers.clear()
 
     def _build(self) -> Worker | None:

@@ -105,7 +105,10 @@ def _map(handle: int) -> mmap:
         # From 3.13 on a mapping need not hold a descriptor.
         mapping: mmap = library.mmap(handle, SIZE, trackfd=False)
     except TypeError:
+        taken = descriptors.mind_low(handle)
         mapping = library.mmap(handle, SIZE)
+        for number in taken:
+            os.close(number)
     descriptors.keep(mapping)
     return mapping
 

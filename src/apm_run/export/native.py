@@ -18,6 +18,7 @@ def original(name: str) -> Any:
 
 
 allocate_lock: Callable[[], _thread.LockType] = original("allocate_lock")
+get_ident: Callable[[], int] = original("get_ident")
 start_new_thread: Callable[..., int] = original("start_new_thread")
 
 

@@ -27,6 +27,10 @@ PREFIX = "apm_run.export._private."
 #: Modules that programs and their libraries replace or patch in place: never shared, even when loaded.
 OWN = frozenset({"socket", "ssl", "select", "selectors"})
 
+#: Imported at their top by what we need, used by functions that we do not: an empty module will do. Importing ``array``
+#: would import ``collections`` from wherever the program's path says.
+_UNUSED = frozenset({"array"})
+
 _folder = os.path.dirname(os.__file__)
 _roots = [_folder, os.path.join(_folder, "lib-dynload")]
 _roots += [path for path in sys.path if path not in _roots and path.endswith("lib-dynload")]
@@ -50,12 +54,18 @@ def load(name: str) -> ModuleType:
         for half in _half:
             sys.modules.pop(PREFIX + half, None)
         _half.clear()
+    if name == "collections.abc":
+        name = "_collections_abc"
     module = _ready.get(name) or _half.get(name)
     if module is not None:
         return module
-    module = _shared(name) or _private(name)
+    module = _empty(name) or _shared(name) or _private(name)
     _ready[name] = module
     return module
+
+
+def _empty(name: str) -> ModuleType | None:
+    return type(sys)(PREFIX + name) if name in _UNUSED else None
 
 
 def _shared(name: str) -> ModuleType | None:
@@ -125,6 +135,7 @@ def _source(name: str, spec: ModuleSpec) -> ModuleType:
     _half[name] = module
     # enum's _convert_ and namedtuple look their module up by name.
     sys.modules[PREFIX + name] = module
+    known = "collections.abc" in sys.modules
     try:
         # get_code reads the compiled file of the interpreter, nothing is compiled here.
         exec(spec.loader.get_code(spec.name), names)  # type: ignore[union-attr]
@@ -133,6 +144,9 @@ def _source(name: str, spec: ModuleSpec) -> ModuleType:
         raise
     finally:
         _half.pop(name, None)
+        if not known and "collections" not in sys.modules:
+            # A private collections enters it.
+            sys.modules.pop("collections.abc", None)
     return module
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from binascii import b2a_base64
-
 from apm_run.export.address import Address, proxy_for
 from apm_run.export.connection import Connection, Limit, Response, Unsent
+from apm_run.export.private import load
 from apm_run.version import __version__
 
 TYPE_CHECKING = False
@@ -169,9 +168,9 @@ class Transport:
 
 def _authorization(settings: Settings, address: Address) -> str:
     if settings.api_key:
-        return _header("Authorization", f"ApiKey {settings.api_key}")
+        return f"Authorization: ApiKey {settings.api_key}\r\n"
     if settings.secret_token:
-        return _header("Authorization", f"Bearer {settings.secret_token}")
+        return f"Authorization: Bearer {settings.secret_token}\r\n"
     return _basic("Authorization", address)
 
 
@@ -182,13 +181,8 @@ def _proxy_authorization(proxy: Address) -> str:
 def _basic(name: str, address: Address) -> str:
     if not address.userinfo:
         return ""
-    plain = _unquote(address.userinfo)
-    return _header(name, "Basic " + b2a_base64(plain, newline=False).decode())
-
-
-def _header(name: str, value: str) -> str:
-    """A header line; letters that would end it or that no header may hold are left out."""
-    return f"{name}: {''.join(letter for letter in value if ' ' <= letter <= '~')}\r\n"
+    encoded: bytes = load("binascii").b2a_base64(_unquote(address.userinfo), newline=False)
+    return f"{name}: Basic {encoded.decode()}\r\n"
 
 
 def _unquote(text: str) -> bytes:

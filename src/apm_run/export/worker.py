@@ -63,6 +63,7 @@ class Worker:
         "_wake",
         "asleep",
         "clock",
+        "ident",
         "last",
         "outbox",
         "started",
@@ -85,6 +86,8 @@ class Worker:
         self.stats = stats
         self.clock = Limit.clock
         self.asleep = self.started = False
+        #: The thread, once it runs.
+        self.ident = 0
         #: When the newest event came.
         self.last = 0.0
         size = settings.api_request_size
@@ -189,6 +192,7 @@ class Worker:
 
     def run(self) -> None:
         """The whole life of the thread."""
+        self.ident = native.get_ident()
         while True:
             try:
                 self._read_metadata()

@@ -48,7 +48,7 @@ class Transaction:
     """A unit of work of this service: a request, a job, the program itself."""
 
     __slots__ = (
-        "_dropped", "context", "counter", "end_ns", "ended", "entry", "errors", "exit", "framework", "id",
+        "_dropped", "context", "counter", "end_ns", "ended", "entry", "errors", "exit", "framework", "id", "ignored",
         "last_error", "links", "name", "named_by_user", "outcome", "parent_id", "result", "route_prefix", "sample_rate",
         "sampled", "spans", "start_ns", "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
@@ -87,6 +87,8 @@ class Transaction:
         self.result: str | None = None
         self.outcome: str | None = None
         self.context: dict[str, Any] = {}
+        #: Of no interest to the user (``transaction_ignore_urls``): it is not reported, nor what happens in it.
+        self.ignored = False
         self.framework: tuple[str, str] | None = None
         self.named_by_user = False
         self.route_prefix = ""
@@ -107,11 +109,21 @@ class Transaction:
         if not self.named_by_user:
             self.name = name
 
+    def ignore(self) -> None:
+        """Report neither it nor its spans; its errors are reported as outside any transaction (spec 22)."""
+        self.ignored = True
+        self.sampled = False
+
     def capture(self, error: BaseException, handled: bool) -> None:
         """Report an error of it; the same exception a second time is nothing new.
 
         :param handled: the program or its framework has dealt with it.
         """
+        if self.ignored:
+            if self.last_error is not error:
+                self.last_error = error
+                self.tracer.capture(error, None, None, handled)
+            return
         self.tracer.capture(error, self, self.id, handled)
 
     def count_dropped(self) -> None:

@@ -130,6 +130,8 @@ class Tracer:
         if transaction.outcome is None:
             transaction.outcome = FAILURE if transaction.errors else SUCCESS
         transaction.last_error = None
+        if transaction.ignored:
+            return
         spans: list[Span] = []
         waiting = transaction.spans
         while waiting:  # one by one: a span that ends in another thread now is taken here or sees `ended`

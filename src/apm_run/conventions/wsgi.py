@@ -1,0 +1,311 @@
+"""How a WSGI application is called, traced (PEP 3333; spec 18.1).
+
+The application is called once, with the environment it would get, outside every guard. A response that is a list is
+handed on as it is; any other is iterated through a :class:`Body`, since what a lazy one does belongs to the request.
+"""
+
+from __future__ import annotations
+
+from apm_run.conventions import headers, http_server
+from apm_run.conventions.framework import Framework
+from apm_run.guard import failed
+from apm_run.instrument.wrap import hide_frame
+from apm_run.tracer import current
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from apm_run.config import Settings
+    from apm_run.tracer import Span, Tracer, Transaction
+
+_get = current.get
+_set = current.set
+
+#: Responses that hold everything they have to say already.
+_READY = frozenset((list, tuple, bytes, str))
+
+
+def method(tracer: Tracer, original: Callable[..., Any], framework: str | None) -> Callable[..., Any]:
+    """The function to put in the place of an application class's ``__call__``.
+
+    :param framework: its name, for ``service.framework``.
+    """
+    return _traced(tracer, original, framework, 1)
+
+
+def application(tracer: Tracer, app: Callable[..., Any], framework: str | None) -> Application:
+    """The object that a server gets in the place of an application."""
+    return Application(app, _traced(tracer, app, framework, 0))
+
+
+class Application:
+    """An application as its server calls it; its attributes are those of the original."""
+
+    __slots__ = ("__wrapped__", "_call")
+
+    def __init__(self, app: Callable[..., Any], call: Callable[..., Any]) -> None:
+        """:param call: the traced way to call it."""
+        self.__wrapped__ = app
+        self._call = call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer a request."""
+        try:
+            return self._call(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.__wrapped__, name)
+
+
+def _traced(tracer: Tracer, original: Callable[..., Any], name: str | None, first: int) -> Callable[..., Any]:
+    """:param first: position of the environment among the arguments."""
+    framework = None if name is None else Framework(name)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        exchange: Exchange | None = None
+        try:
+            environ: Any = args[first] if len(args) > first else kwargs["environ"]
+            start: Any = args[first + 1] if len(args) > first + 1 else kwargs["start_response"]
+            transaction = None if http_server.inner(framework) else _begin(tracer, framework, environ)
+            if transaction is not None:
+                exchange = Exchange(transaction, start)
+                if len(args) > first + 1:
+                    args = (*args[: first + 1], exchange.start_response, *args[first + 2 :])
+                else:
+                    kwargs = {**kwargs, "start_response": exchange.start_response}
+        except Exception:
+            failed("wsgi: begin")
+        if exchange is None:
+            try:
+                return original(*args, **kwargs)
+            except BaseException as error:
+                if framework is not None:
+                    http_server.escape(error)
+                hide_frame(error)
+                raise
+        previous = _get()
+        _set(exchange.transaction)
+        try:
+            result = original(*args, **kwargs)
+        except BaseException as error:
+            _set(previous)
+            exchange.die(error)
+            hide_frame(error)
+            raise
+        running = _get()
+        _set(previous)
+        return exchange.response(result, environ, running)
+
+    return wrapper
+
+
+def _begin(tracer: Tracer, framework: Framework | None, environ: dict[str, Any]) -> Transaction | None:
+    verb = environ["REQUEST_METHOD"]
+    path = http_server.origin_form(_text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")))
+    traceparent = environ.get("HTTP_TRACEPARENT")
+    parents, states = ([], []) if traceparent is None else ([traceparent], [environ.get("HTTP_TRACESTATE", "")])
+    transaction = http_server.begin(tracer, framework, verb, path, traceparents=parents, tracestates=states)
+    if transaction is not None and transaction.sampled:
+        try:
+            transaction.context["request"] = _request(environ, verb, path, tracer.settings)
+        except Exception:
+            failed("wsgi: request")
+    return transaction
+
+
+def _request(environ: dict[str, Any], verb: str, path: str, settings: Settings) -> dict[str, Any]:
+    url = http_server.url(
+        environ.get("wsgi.url_scheme", "http"),
+        environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}",
+        http_server.quote(path),
+        environ.get("QUERY_STRING", ""),
+    )
+    shown = headers.of_environ(environ, settings.sanitize_field_names) if settings.capture_headers else None
+    version = environ.get("SERVER_PROTOCOL", "").partition("/")[2]
+    return http_server.request(verb, url, version, environ.get("REMOTE_ADDR"), shown)
+
+
+def _text(latin: str) -> str:
+    """What a string of the environment means: its characters are bytes (PEP 3333, "Unicode Issues")."""
+    if latin.isascii():
+        return latin
+    return latin.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+
+
+class Exchange:
+    """A request and what is known of its response."""
+
+    __slots__ = ("_headers", "_start", "_status", "_write", "gone", "sent", "transaction")
+
+    def __init__(self, transaction: Transaction, start: Callable[..., Any]) -> None:
+        """:param start: the server's ``start_response``."""
+        self.transaction = transaction
+        self.sent = False
+        #: What the server raised where the application wrote to it.
+        self.gone: BaseException | None = None
+        self._start = start
+        self._status: Any = None
+        self._headers: Any = None
+        self._write: Any = None
+
+    def start_response(self, *args: Any, **kwargs: Any) -> Callable[[bytes], object]:
+        """The server's, its status and headers noted; the last call of several counts, as for the server."""
+        try:
+            self._write = self._start(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        self._status = args[0] if args else kwargs.get("status")
+        self._headers = args[1] if len(args) > 1 else kwargs.get("headers")
+        return self.write
+
+    def write(self, *args: Any, **kwargs: Any) -> Any:
+        """The server's ``write``."""
+        try:
+            result = self._write(*args, **kwargs)
+        except BaseException as error:
+            self.gone = error
+            hide_frame(error)
+            raise
+        self.sent = True
+        return result
+
+    def response(self, result: Any, environ: dict[str, Any], running: Span | Transaction | None) -> Any:
+        """What the server gets: the response itself where it is ready, else a body that it is iterated through.
+
+        :param running: what the application left as the current span.
+        """
+        try:
+            if result.__class__ in _READY:
+                self.end(True)
+                return result
+            wrapper = environ.get("wsgi.file_wrapper")
+            if isinstance(wrapper, type) and isinstance(result, wrapper):
+                # The server hands it to the system in its own way, which only this very type has.
+                self.end(True)
+            elif hasattr(result, "__iter__") or hasattr(result, "__getitem__"):
+                return (SizedBody if hasattr(result, "__len__") else Body)(self, result, running)
+            else:  # no response at all: the server will fail
+                self.end(False, died=True)
+        except Exception:
+            failed("wsgi: response")
+        return result
+
+    def die(self, error: BaseException) -> None:
+        """The application has raised."""
+        try:
+            if error is not self.gone:
+                http_server.die(self.transaction, error, self.sent)
+        except Exception:
+            failed("wsgi: error")
+        self.end(False, died=not self.sent and error is not self.gone)
+
+    def end(self, finished: bool, *, died: bool = False) -> None:
+        """End the request; a second call does nothing.
+
+        :param finished: the application has given everything. :param died: what it announced never went out.
+        """
+        transaction = self.transaction
+        if transaction.ended:
+            return
+        try:
+            status, shown = None, None
+            if not died and isinstance(self._status, str):
+                status = int(self._status[:3])
+                settings = transaction.tracer.settings
+                if settings.capture_headers and transaction.sampled and isinstance(self._headers, list):
+                    shown = headers.of_pairs(self._headers, settings.sanitize_field_names)
+            http_server.answer(transaction, status, shown, finished=finished)
+        except Exception:
+            failed("wsgi: end")
+        try:
+            transaction.tracer.end_transaction(transaction)
+        except Exception:
+            failed("wsgi: end")
+
+
+class Body:
+    """A response that is iterated: the request is current while it works, and ends with it."""
+
+    __slots__ = ("_exchange", "_inner", "_iterator", "_running")
+
+    def __init__(self, exchange: Exchange, inner: Any, running: Span | Transaction | None) -> None:
+        """:param inner: the application's response. :param running: what is current when it goes on."""
+        self._exchange = exchange
+        self._inner = inner
+        self._iterator: Iterator[bytes] | None = None
+        self._running = running
+
+    def __iter__(self) -> Body:
+        try:
+            self._iterator = self._step(iter, self._inner)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            if self._iterator is None:
+                self._iterator = self._step(iter, self._inner)
+            chunk: bytes = self._step(next, self._iterator)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        if chunk:
+            self._exchange.sent = True
+        return chunk
+
+    def _step(self, work: Callable[..., Any], *args: Any) -> Any:
+        previous = _get()
+        _set(self._running)
+        try:
+            result = work(*args)
+        except StopIteration:
+            _set(previous)
+            self._exchange.end(True)
+            raise
+        except BaseException as error:
+            _set(previous)
+            self._exchange.die(error)
+            hide_frame(error)
+            raise
+        self._running = _get()
+        _set(previous)
+        return result
+
+    def close(self) -> None:
+        """Close the response, as the server does whatever has happened."""
+        try:
+            close = getattr(self._inner, "close", None)
+            if close is not None:
+                self._step(close)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        finally:
+            self._exchange.end(False)
+
+    def __del__(self) -> None:
+        self._exchange.end(False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked of an object that is not made yet: copy, pickle
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+
+class SizedBody(Body):
+    """A response that knows how many pieces it has: servers announce the length of a single one."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._inner)

@@ -15,7 +15,23 @@ if TYPE_CHECKING:
 
 #: Trigger module -> files below ``apm_run.instrumentations``. A test holds it against what the files say.
 BUILT_IN: dict[str, tuple[str, ...]] = {
+    "fastapi.applications": ("fastapi",),
+    "fastapi.routing": ("fastapi",),
+    "flask.app": ("flask",),
+    "flask.signals": ("flask",),
+    "gunicorn.arbiter": ("gunicorn",),
+    "gunicorn.workers.base_async": ("gunicorn",),
+    "gunicorn.workers.gasgi": ("gunicorn",),
+    "gunicorn.workers.gthread": ("gunicorn",),
+    "gunicorn.workers.sync": ("gunicorn",),
+    "socketserver": ("wsgiref",),
     "sqlite3.dbapi2": ("sqlite3",),
+    "starlette.applications": ("starlette",),
+    "starlette.routing": ("starlette",),
+    "uvicorn.config": ("uvicorn",),
+    "uvicorn.main": ("uvicorn",),
+    "werkzeug.serving": ("werkzeug",),
+    "wsgiref.handlers": ("wsgiref",),
 }
 
 _FOLDER = "apm_run_instrumentations"

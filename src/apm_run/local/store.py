@@ -151,14 +151,16 @@ class Store:
         return connection
 
     def _prepare(self) -> None:
+        # Nothing is written before it is known to be a file of ours.
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        empty = not self._writer.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if version != (0 if empty else _VERSION):
+            raise sqlite3.DatabaseError(f"its version is {version}, this release writes {_VERSION}")
         self._writer.execute("PRAGMA journal_mode = WAL")
         self._writer.execute("PRAGMA synchronous = NORMAL")
         self._writer.execute("PRAGMA journal_size_limit = 4194304")
-        if version == 0 and not self._writer.execute("SELECT 1 FROM sqlite_master").fetchone():
+        if empty:
             self._writer.executescript(_SCHEMA)
-        elif version != _VERSION:
-            raise sqlite3.DatabaseError(f"its version is {version}, this release writes {_VERSION}")
 
     def _insert(self, event: Event) -> None:
         table, values = rows.row(event)

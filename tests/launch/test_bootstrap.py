@@ -156,8 +156,9 @@ class TestNothingIsAdded:
         code = (
             "import sys, os, _thread, signal, builtins, gc\n"
             "print(sys.path, len(sys.path_hooks), sys.excepthook, sys.displayhook, sys.unraisablehook,\n"
-            "      sys.gettrace(), sys.getprofile(), sys.getrecursionlimit(), sys.getswitchinterval(), sys.warnoptions, sys.flags,\n"
-            "      sys.argv, sys.orig_argv if hasattr(sys, 'orig_argv') else None, sys.dont_write_bytecode,\n"
+            "      sys.gettrace(), sys.getprofile(), sys.getrecursionlimit(), sys.getswitchinterval(),\n"
+            "      sys.warnoptions, sys.flags, sys.argv, sys.dont_write_bytecode,\n"
+            "      getattr(sys, 'orig_argv', None),\n"
             "      _thread._count(), gc.get_threshold(), gc.isenabled(), builtins.__import__, sorted(vars(builtins)),\n"
             "      [str(signal.getsignal(n)) for n in range(1, 32)], sorted(os.listdir('/proc/self/fd')),\n"
             "      sorted(k for k in sys.path_importer_cache if 'bootstrap' in k),\n"

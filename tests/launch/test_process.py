@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
-from tests.launch.support import INTERPRETERS, PROBE, environment, probe, run, theirs
+from tests.launch.support import INTERPRETERS, PROBE, REPOSITORY, environment, probe, run, theirs
 
 COMMAND = [sys.executable, PROBE, "an argument", ""]
 
@@ -160,3 +162,36 @@ def test_nothing_is_left_behind(launcher):
     """No child of the launcher is there to be waited for by the program."""
     show = "import os\ntry: print(os.waitpid(-1, os.WNOHANG))\nexcept ChildProcessError: print('none')"
     assert run([*launcher, sys.executable, "-c", show]).stdout == b"none\n"
+
+
+@pytest.mark.parametrize("words", [["echo", "x"], ["--", "echo", "x"], ["--set", "a=b", "echo", "x"]])
+def test_where_no_process_can_be_made(shell, words):
+    """Becoming the program needs none; a shell that can not fork says so and ends, unless kept from it."""
+    folder = tempfile.mkdtemp(prefix="launch-")
+    try:
+        os.chmod(folder, 0o755)
+        for part in ("bin", "apm_run", "apm_run/cli", "apm_run/_bootstrap"):
+            os.mkdir(f"{folder}/{part}")
+        shutil.copy(REPOSITORY / "src/apm_run/cli/apm-run", f"{folder}/bin")
+        with open(f"{folder}/apm_run/_bootstrap/sitecustomize.py", "w"):
+            pass
+        with open(f"{folder}/bin/python3", "w") as python:
+            python.write('#!/bin/sh\nshift 5\nexec "$@"\n')
+        os.chmod(f"{folder}/bin/python3", 0o755)
+        os.symlink(f"{folder}/bin/apm-run", f"{folder}/link")
+
+        def prepare():
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+            if os.getuid() == 0:
+                os.setuid(65534)
+
+        for script in (f"{folder}/bin/apm-run", f"{folder}/link"):
+            command = [*shell, script, *words]
+            if script.endswith("link") and words[0] == "--set":
+                continue  # without readlink, no Python of its own can be found
+            if shell[0] == "bash":
+                continue  # it tries again for half a minute
+            done = run(command, preexec_fn=prepare, cwd="/")
+            assert (done.returncode, done.stdout, done.stderr) == (0, b"x\n", b"")
+    finally:
+        shutil.rmtree(folder)

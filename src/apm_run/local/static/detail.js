@@ -4,6 +4,7 @@ import { colour, duration, h, link, moment, morph, number, outcome, percent } fr
 
 const drawer = document.getElementById("drawer");
 let opener = null;
+let leave = null;
 
 /** Show `content` at the side; Escape or its button leads back to `back`. */
 export function openDrawer(title, back, ...content) {
@@ -13,10 +14,12 @@ export function openDrawer(title, back, ...content) {
   morph(drawer,
     h("header", null, h("h2", null, title), h("button", { type: "button", "aria-label": "Close details", onclick: () => { location.hash = back; } }, "✕")),
     h("div.inside", { "data-key": location.hash }, content));
-  drawer.onkeydown = (event) => {
-    if (event.key === "Escape") location.hash = back;
-  };
+  leave = back;
 }
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !drawer.hidden && leave) location.hash = leave;
+});
 
 export function closeDrawer() {
   if (drawer.hidden) return;

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Finder:
     """The one object that the agent puts on ``sys.meta_path``."""
 
-    __slots__ = ("_imported", "_leftover", "_triggers")
+    __slots__ = ("_asking", "_imported", "_leftover", "_triggers")
 
     def __init__(
         self, triggers: dict[str, Any], imported: Callable[[ModuleType], None], leftover: ModuleType | None
@@ -30,6 +30,8 @@ class Finder:
         :param leftover: our ``sitecustomize``, which the program must not find once it is loaded.
         """
         self._triggers = triggers
+        # Names that the other finders are being asked for: one of them may ask all finders in its turn, us included.
+        self._asking: set[str] = set()
         self._imported = imported
         self._leftover = leftover
 
@@ -42,36 +44,70 @@ class Finder:
             self._leftover = None
             if sys.modules.get("sitecustomize") is leftover:
                 del sys.modules["sitecustomize"]
-        if name not in self._triggers:
+        if name not in self._triggers or name in self._asking:
             return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            if finder is self or find is None:
-                continue
-            spec: ModuleSpec | None = find(name, path, target)
-            if spec is not None:
-                self._watch(spec)
-                return spec
-        return None
+        self._asking.add(name)
+        try:
+            for finder in sys.meta_path:
+                find = getattr(finder, "find_spec", None)
+                if finder is self or find is None:
+                    continue
+                spec: ModuleSpec | None = find(name, path, target)
+                if spec is not None:
+                    self._watch(spec)
+                    return spec
+            return None
+        finally:
+            self._asking.discard(name)
 
     def _watch(self, spec: ModuleSpec) -> None:
         loader: Any = spec.loader
         original = getattr(loader, "exec_module", None)
-        if original is None or isinstance(loader, type):
-            return
-        imported, name = self._imported, spec.name
+        if isinstance(original, _Watch):  # asked for before and not loaded, or a loader of several modules
+            original.names.add(spec.name)
+        elif original is not None and not isinstance(loader, type):
+            try:
+                loader.exec_module = _Watch(loader, spec.name, self._imported)
+            except Exception:  # a loader without room for attributes: the module stays as it is
+                return
 
-        def exec_module(module: ModuleType) -> None:
-            if module.__name__ != name:  # a loader that serves several modules
-                return original(module)
-            loader.__dict__.pop("exec_module", None)
-            original(module)
-            return imported(module)
 
+class _Watch:
+    """What stands for a loader's ``exec_module`` until the awaited modules have come."""
+
+    __slots__ = ("_before", "_imported", "_loader", "_original", "names")
+
+    def __init__(self, loader: Any, name: str, imported: Callable[[ModuleType], None]) -> None:
+        """:param loader: whose method it replaces. :param name: of the first module that is awaited."""
+        self._loader = loader
+        self._original = loader.exec_module
+        self._before = loader.__dict__.get("exec_module")
+        self._imported = imported
+        self.names = {name}
+
+    def __call__(self, module: ModuleType) -> None:
+        """Load the module; if it is awaited, tell of it, having put the loader's own method back."""
+        awaited = module.__name__ in self.names
+        self.names.discard(module.__name__)
+        if not self.names:
+            self._restore()
         try:
-            loader.exec_module = exec_module
-        except AttributeError:  # a loader without room for attributes: the module stays as it is
-            return
+            self._original(module)
+        except BaseException as error:
+            # The interpreter takes the frames of an import out of a traceback only where they stand together.
+            if error.__traceback__ is not None:
+                error.__traceback__ = error.__traceback__.tb_next
+            raise
+        if awaited:
+            self._imported(module)
+
+    def _restore(self) -> None:
+        attributes = self._loader.__dict__
+        if attributes.get("exec_module") is self:
+            if self._before is None:
+                del attributes["exec_module"]
+            else:
+                attributes["exec_module"] = self._before
 
 
 def arm(triggers: dict[str, Any], imported: Callable[[ModuleType], None], leftover: ModuleType | None = None) -> Finder:

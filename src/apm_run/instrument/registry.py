@@ -11,6 +11,8 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from apm_run.instrument.vocabulary import Instrumentation
 
 #: Trigger module -> files below ``apm_run.instrumentations``. A test holds it against what the files say.
@@ -40,13 +42,16 @@ _FOLDER = "apm_run_instrumentations"
 def triggers() -> dict[str, list[str]]:
     """Trigger module -> what instruments it: the name of a built-in file, or the path of a third party's."""
     found = {module: list(files) for module, files in BUILT_IN.items()}
+    known = set()
     for entry in sys.path:
         try:
             names = os.listdir(f"{entry}/{_FOLDER}") if entry else ()
-        except OSError:
+        except (OSError, ValueError):
             continue
         for name in sorted(names):
-            if name.endswith(".py") and not name.startswith("_"):
+            # As for any module, what comes first on the path hides what has the same name behind it.
+            if name.endswith(".py") and not name.startswith("_") and name not in known:
+                known.add(name)
                 found.setdefault(name[:-3], []).append(f"{entry}/{_FOLDER}/{name}")
     return found
 
@@ -60,12 +65,12 @@ def load(file: str) -> Instrumentation:
     if not file.endswith(".py"):
         module = __import__(f"apm_run.instrumentations.{file}", fromlist=("INSTRUMENTATION",))
     else:
-        from importlib.util import module_from_spec, spec_from_file_location
+        # The import system itself: importlib.util would import more into the program.
+        from _frozen_importlib import module_from_spec
+        from _frozen_importlib_external import spec_from_file_location
 
         name = f"{_FOLDER}.{file.rsplit('/', 1)[1][:-3].replace('.', '_')}"
-        spec = spec_from_file_location(name, file)
-        assert spec is not None
-        assert spec.loader is not None
+        spec: Any = spec_from_file_location(name, file)
         module = module_from_spec(spec)
         spec.loader.exec_module(module)
     instrumentation: Instrumentation = module.INSTRUMENTATION

@@ -1,8 +1,276 @@
-"""The signature of an SQL statement, used as the span's name (spec 21)."""
+"""The signature of an SQL statement, used as the span's name (spec 21).
+
+A scanner, not a parser: it knows identifiers, strings, comments and a dozen keywords of any dialect. It reads at
+most :data:`LIMIT` characters, each a bounded number of times.
+"""
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Tokens = Iterator[tuple[str, str]]
+
+#: So many characters of a statement are read; it is also what is reported of it (spec 2).
+LIMIT = 10_000
+
+#: Characters that the kept statements may have in all, each counted with what it costs besides.
+_BUDGET = 500_000
+_ENTRY = 200
+
+_IDENT, _STRING, _NUMBER, _OTHER, _CUT = "ident", "string", "number", "other", "cut"
+_LPAREN, _RPAREN, _PERIOD = "(", ")", "."
+_KEYWORDS = frozenset(
+    ("ALTER", "AS", "CALL", "DELETE", "FROM", "INSERT", "INTO", "OR", "REPLACE", "SELECT", "SET", "TABLE", "TRUNCATE")
+) | {"UPDATE"}
+_QUOTES = {"`": "`", '"': '"', "[": "]"}
+
+_kept: dict[str, str] = {}
+_room = [_BUDGET]
+
 
 def signature(sql: str) -> str:
-    """``SELECT FROM table``, ``INSERT INTO table`` and so on; the bare verb on any doubt."""
-    return sql.split(None, 1)[0].upper()[:30] if sql.strip() else ""
+    """``SELECT FROM table``, ``INSERT INTO table`` and so on; the verb alone on any doubt, ``""`` for a blank one.
+
+    :param sql: an exact ``str``: a subclass could bring a hash of its own.
+    """
+    # One character over the limit says that there is more text, and keeps a cut statement apart from a whole one.
+    head = sql if len(sql) <= LIMIT else sql[: LIMIT + 1]
+    found = _kept.get(head)
+    if found is None:
+        found = _signature(head)
+        _keep(head, found)
+    return found
+
+
+def _keep(head: str, found: str) -> None:
+    # Emptied as a whole: the statements in use come back within microseconds, and no order must be kept.
+    _room[0] -= len(head) + _ENTRY
+    if _room[0] < 0:
+        _kept.clear()
+        _room[0] = _BUDGET - len(head) - _ENTRY
+    _kept[head] = found
+
+
+def _signature(head: str) -> str:
+    tokens = _tokens(head[:LIMIT], len(head) > LIMIT)
+    kind, text = next(tokens, (_OTHER, ""))
+    verb = text.upper()
+    rule = _RULES.get(kind)
+    name = rule(tokens) if rule is not None else None
+    return f"{verb} {name}" if name else verb
+
+
+# The rules: what follows the verb, or None
+
+
+def _select(tokens: Tokens) -> str | None:
+    level = 0
+    for kind, _ in tokens:
+        if kind == _LPAREN:
+            level += 1
+        elif kind == _RPAREN:
+            level -= 1
+        elif kind == "FROM" and level == 0:
+            return _prefixed("FROM", tokens)
+    return None
+
+
+def _delete(tokens: Tokens) -> str | None:
+    kind, _ = next(tokens, (_OTHER, ""))
+    return _prefixed("FROM", tokens) if kind == "FROM" else None
+
+
+def _insert(tokens: Tokens) -> str | None:
+    for kind, _ in tokens:
+        if kind == "INTO":
+            return _prefixed("INTO", tokens)
+    return None
+
+
+def _update(tokens: Tokens) -> str | None:
+    """The last name before what is no name: the ones before it are options (``IGNORE``, ``ONLY``, ``OR REPLACE``)."""
+    name: str | None = None
+    before = ""
+    for kind, text in tokens:
+        if kind == _IDENT:
+            name = f"{name}.{text}" if before == _PERIOD and name else text
+        elif kind == _CUT:
+            return None
+        elif kind not in (_PERIOD, "OR") and not (kind == "REPLACE" and before == "OR"):
+            break
+        before = kind
+    return name
+
+
+def _name(tokens: Tokens) -> str | None:
+    """A table's name, its parts joined with dots; None where there is none, or it may go on where the text was cut."""
+    kind, name = next(tokens, (_OTHER, ""))
+    if kind != _IDENT:
+        return None
+    while kind == _IDENT:
+        kind, _ = next(tokens, (_OTHER, ""))
+        if kind == _PERIOD:
+            kind, text = next(tokens, (_OTHER, ""))
+            if kind == _IDENT:
+                name = f"{name}.{text}"
+    return None if kind == _CUT else name
+
+
+def _prefixed(keyword: str, tokens: Tokens) -> str | None:
+    name = _name(tokens)
+    return f"{keyword} {name}" if name else None
+
+
+_RULES: dict[str, Callable[[Tokens], str | None]] = {
+    "SELECT": _select,
+    "DELETE": _delete,
+    "INSERT": _insert,
+    "REPLACE": _insert,
+    "UPDATE": _update,
+    "CALL": _name,
+}
+
+
+# The scanner
+
+
+def _tokens(sql: str, cut: bool) -> Tokens:
+    """Kind and text of each token, without comments and white space; last of all ``cut`` where there is more text."""
+    at, end = 0, len(sql)
+    while at < end:
+        char = sql[at]
+        if char.isspace():
+            at += 1
+            continue
+        start = at
+        if char.isalpha() or char == "_":
+            at = _word(sql, at + 1, end)
+            text = sql[start:at]
+            upper = text.upper()
+            yield (upper if upper in _KEYWORDS else _IDENT), text
+        elif char in "().":
+            at += 1
+            yield char, char
+        elif char in _QUOTES:
+            kind, text, at = _quoted(sql, at, _QUOTES[char])
+            yield kind, text
+        elif char in "-/" and sql.startswith(char, at + 1):
+            at = _after(sql, "\n", at, end)
+        elif char == "/" and sql.startswith("/*", at):
+            at = _comment(sql, at + 2, end)
+        else:
+            kind, at = _literal(sql, char, at, end)
+            yield kind, sql[start:at]
+    if cut:
+        yield _CUT, ""
+
+
+def _literal(sql: str, char: str, at: int, end: int) -> tuple[str, int]:
+    if char == "'":
+        return _STRING, _string(sql, at + 1, end)
+    if char == "$":
+        return _dollar(sql, at, end)
+    if char.isdecimal():
+        return _NUMBER, _number(sql, at + 1, end)
+    return _OTHER, at + 1
+
+
+def _word(sql: str, at: int, end: int) -> int:
+    while at < end and (sql[at].isalnum() or sql[at] in "_$"):
+        at += 1
+    return at
+
+
+def _after(sql: str, what: str, at: int, end: int) -> int:
+    found = sql.find(what, at)
+    return end if found < 0 else found + len(what)
+
+
+def _quoted(sql: str, start: int, quote: str) -> tuple[str, str, int]:
+    """A quoted identifier; ``""`` inside stands for one quote and is kept as it is written."""
+    at = start + 1
+    while True:
+        found = sql.find(quote, at)
+        if found < 0:
+            return _OTHER, sql[start:], len(sql)
+        if quote == '"' and sql.startswith('""', found):
+            at = found + 2
+            continue
+        return _IDENT, sql[start + 1 : found], found + 1
+
+
+def _string(sql: str, at: int, end: int) -> int:
+    """The end of a string; ``''`` and a character after a backslash belong to it."""
+    escape = sql.find("\\", at)
+    while at < end:
+        quote = sql.find("'", at)
+        if 0 <= escape < quote or (quote < 0 <= escape):
+            at = escape + 2
+            escape = sql.find("\\", at)
+        elif quote < 0:
+            return end
+        elif sql.startswith("''", quote):
+            at = quote + 2
+        else:
+            return quote + 1
+    return end
+
+
+def _comment(sql: str, at: int, end: int) -> int:
+    """The end of a comment that others may be nested in."""
+    opening, closing, depth = sql.find("/*", at), sql.find("*/", at), 1
+    while depth:
+        if closing < 0:
+            return end
+        if 0 <= opening < closing:
+            depth, at = depth + 1, opening + 2
+            opening = sql.find("/*", at)
+            if closing < at:
+                closing = sql.find("*/", at)
+        else:
+            depth, at = depth - 1, closing + 2
+            closing = sql.find("*/", at)
+            if 0 <= opening < at:
+                opening = sql.find("/*", at)
+    return at
+
+
+def _dollar(sql: str, start: int, end: int) -> tuple[str, int]:
+    """``$tag$ ... $tag$``; without its end, and for ``$1``, everything up to the next white space."""
+    at = start + 1
+    if at < end and not sql[at].isdecimal():
+        at = _tag(sql, at, end)
+        if at < end and sql[at] == "$":
+            tag = sql[start : at + 1]
+            found = sql.find(tag, at + 1)
+            if found >= 0:
+                return _STRING, found + len(tag)
+    at = start + 1
+    while at < end and not sql[at].isspace():
+        at += 1
+    return _OTHER, at
+
+
+def _tag(sql: str, at: int, end: int) -> int:
+    while at < end and (sql[at].isalnum() or sql[at] == "_"):
+        at += 1
+    return at
+
+
+def _number(sql: str, at: int, end: int) -> int:
+    """The end of a number: digits, one period, one exponent."""
+    period = exponent = False
+    while at < end:
+        char = sql[at]
+        if char == "." and not period and not exponent:
+            period = True
+        elif char in "eE" and not exponent:
+            exponent = True
+            if at + 1 < end and sql[at + 1] in "+-":
+                at += 1
+        elif not char.isdecimal():
+            break
+        at += 1
+    return at

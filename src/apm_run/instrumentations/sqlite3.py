@@ -1,4 +1,7 @@
-"""sqlite3: a span per statement; its connections and cursors are C types, made through subclasses."""
+"""sqlite3: a span per statement; its connections and cursors are C types, made through subclasses.
+
+The database is a file: its name is no ``db.instance``, for a dependency per tenant's or per test's file says nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,14 @@ def rows(call: Call, result: object, draft: SpanDraft) -> None:
 
 
 _STATEMENTS = tuple(Target(method, statement, observe=rows) for method in ("execute", "executemany", "executescript"))
-_CURSOR = Factory("cursor", "sqlite3.dbapi2:Cursor", position=1, targets=_STATEMENTS)
+_CURSOR = Factory("cursor", "_sqlite3:Cursor", position=1, targets=_STATEMENTS)
 
 INSTRUMENTATION = Instrumentation(
     library="sqlite3",
     versions="CPython 3.9 to 3.13",
-    targets=(
-        Factory(
-            "sqlite3.dbapi2:connect",
-            "sqlite3.dbapi2:Connection",
-            position=5,
-            makes=(_CURSOR,),
-            targets=_STATEMENTS,
-        ),
+    # The same function under three names; the first one that is imported hands it on to the others.
+    targets=tuple(
+        Factory(f"{module}:connect", f"{module}:Connection", position=5, makes=(_CURSOR,), targets=_STATEMENTS)
+        for module in ("_sqlite3", "sqlite3.dbapi2", "sqlite3")
     ),
 )

@@ -114,13 +114,14 @@ def start(folder: str) -> tuple:
         "SHOP_DATABASE": f"{folder}/shop.db",
     }
     subprocess.run([sys.executable, str(HERE / "seed.py"), f"{folder}/shop.db"], check=True)
-    log = open(f"{folder}/log", "w+")
+    log = Path(folder, "log")
     command = [str(BIN / "apm-run"), "--local", str(HERE / "start.sh")]
-    process = subprocess.Popen(command, env=environment, stderr=log)
+    with log.open("w") as stderr:
+        process = subprocess.Popen(command, env=environment, stderr=stderr)
     wait_for(prices, process)
     wait_for(shop, process)
-    url = re.search(r"http://127\.0\.0\.1:\d+", Path(log.name).read_text())
-    return process, f"http://127.0.0.1:{shop}", url.group(), Path(log.name)
+    url = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
+    return process, f"http://127.0.0.1:{shop}", url.group(), log
 
 
 def main() -> int:
@@ -143,7 +144,7 @@ def main() -> int:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-        print(log.read_text(), end="")
+        print("\n".join(line for line in log.read_text().splitlines() if line.startswith("apm-run: ")))
         return 1 if wrong else 0
 
 

@@ -11,6 +11,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 PRICES = os.environ["SHOP_PRICES_URL"]
 engine = create_engine("sqlite:///" + os.environ["SHOP_DATABASE"])
 app = Flask(__name__)
+with engine.connect():
+    pass  # without a database there is no shop
 
 
 class Base(DeclarativeBase):

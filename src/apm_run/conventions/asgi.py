@@ -27,37 +27,51 @@ _set = current.set
 def method(tracer: Tracer, original: Callable[..., Any], framework: str | None) -> Callable[..., Any]:
     """The function to put in the place of an application class's ``__call__``.
 
+    Its parameters are those of the protocol: servers call an application without any, to see what it says to that.
+
     :param framework: its name, for ``service.framework``.
     """
-    return _traced(tracer, original, framework, 1)
+    serve = _serving(tracer, framework)
+
+    async def wrapper(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+        try:
+            return await serve(original.__get__(self), scope, receive, send)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return wrapper
 
 
 def application(tracer: Tracer, app: Callable[..., Any], framework: str | None) -> Callable[..., Any]:
     """The function that a server gets in the place of an application."""
-    return _traced(tracer, app, framework, 0)
+    serve = _serving(tracer, framework)
+
+    async def wrapper(scope: Any, receive: Any, send: Any) -> Any:
+        try:
+            return await serve(app, scope, receive, send)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return wrapper
 
 
-def _traced(tracer: Tracer, original: Callable[..., Any], name: str | None, first: int) -> Callable[..., Any]:
-    """:param first: position of the scope among the arguments."""
+def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
     framework = None if name is None else Framework(name)
 
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+    async def serve(app: Any, scope: Any, receive: Any, send: Any) -> Any:
         exchange: Exchange | None = None
         try:
-            scope = args[first] if len(args) > first else kwargs["scope"]
             if scope["type"] == "http" and not http_server.inner(framework):
                 transaction = _begin(tracer, framework, scope)
                 if transaction is not None:
-                    exchange = Exchange(transaction, args[first + 2] if len(args) > first + 2 else kwargs["send"])
-                    if len(args) > first + 2:
-                        args = (*args[: first + 2], exchange.send, *args[first + 3 :])
-                    else:
-                        kwargs = {**kwargs, "send": exchange.send}
+                    exchange = Exchange(transaction, send)
         except Exception:
             failed("asgi: begin")
         if exchange is None:
             try:
-                return await original(*args, **kwargs)
+                return await app(scope, receive, send)
             except BaseException as error:
                 if framework is not None:
                     http_server.escape(error)
@@ -66,7 +80,7 @@ def _traced(tracer: Tracer, original: Callable[..., Any], name: str | None, firs
         previous = _get()
         _set(exchange.transaction)
         try:
-            result = await original(*args, **kwargs)
+            result = await app(scope, receive, exchange.send)
         except BaseException as error:
             exchange.leave(previous)
             exchange.die(error)
@@ -76,7 +90,7 @@ def _traced(tracer: Tracer, original: Callable[..., Any], name: str | None, firs
         exchange.end()
         return result
 
-    return wrapper
+    return serve
 
 
 def _begin(tracer: Tracer, framework: Framework | None, scope: dict[str, Any]) -> Transaction | None:
@@ -127,8 +141,8 @@ class Exchange:
         self._headers: Any = None
         self._trailers = False
         self._finished = False
-        #: What the server raised where the application sent to it.
-        self._gone: BaseException | None = None
+        #: The server has raised where the application sent to it: the client is not there any more.
+        self._gone = False
 
     async def send(self, message: dict[str, Any]) -> None:
         """The server's; what it is about is noted."""
@@ -144,8 +158,7 @@ class Exchange:
             finally:
                 _set(running)
         except BaseException as error:
-            if isinstance(error, OSError):
-                self._gone = error
+            self._gone = isinstance(error, OSError)
             hide_frame(error)
             raise
         self._finished = True
@@ -177,7 +190,7 @@ class Exchange:
     def die(self, error: BaseException) -> None:
         """The application has raised."""
         try:
-            if error is not self._gone:
+            if not (self._gone and isinstance(error, OSError)):
                 http_server.die(self.transaction, error, self._status is not None)
         except Exception:
             failed("asgi: error")

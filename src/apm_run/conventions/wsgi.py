@@ -30,61 +30,66 @@ _READY = frozenset((list, tuple, bytes, str))
 def method(tracer: Tracer, original: Callable[..., Any], framework: str | None) -> Callable[..., Any]:
     """The function to put in the place of an application class's ``__call__``.
 
+    Its parameters are those of the protocol: servers call an application without any, to see what it says to that.
+
     :param framework: its name, for ``service.framework``.
     """
-    return _traced(tracer, original, framework, 1)
+    serve = _serving(tracer, framework)
+
+    def wrapper(self: Any, environ: Any, start_response: Any) -> Any:
+        try:
+            return serve(original.__get__(self), environ, start_response)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+
+    return wrapper
 
 
 def application(tracer: Tracer, app: Callable[..., Any], framework: str | None) -> Application:
     """The object that a server gets in the place of an application."""
-    return Application(app, _traced(tracer, app, framework, 0))
+    return Application(app, _serving(tracer, framework))
 
 
 class Application:
     """An application as its server calls it; its attributes are those of the original."""
 
-    __slots__ = ("__wrapped__", "_call")
+    __slots__ = ("__wrapped__", "_serve")
 
-    def __init__(self, app: Callable[..., Any], call: Callable[..., Any]) -> None:
-        """:param call: the traced way to call it."""
+    def __init__(self, app: Callable[..., Any], serve: Callable[..., Any]) -> None:
+        """:param serve: calls an application, traced."""
         self.__wrapped__ = app
-        self._call = call
+        self._serve = serve
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, environ: Any, start_response: Any) -> Any:
         """Answer a request."""
         try:
-            return self._call(*args, **kwargs)
+            return self._serve(self.__wrapped__, environ, start_response)
         except BaseException as error:
             hide_frame(error)
             raise
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__"):  # asked of an object that is not made yet: copy, pickle
             raise AttributeError(name)
         return getattr(self.__wrapped__, name)
 
 
-def _traced(tracer: Tracer, original: Callable[..., Any], name: str | None, first: int) -> Callable[..., Any]:
-    """:param first: position of the environment among the arguments."""
+def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
     framework = None if name is None else Framework(name)
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def serve(app: Any, environ: Any, start_response: Any) -> Any:
         exchange: Exchange | None = None
         try:
-            environ: Any = args[first] if len(args) > first else kwargs["environ"]
-            start: Any = args[first + 1] if len(args) > first + 1 else kwargs["start_response"]
-            transaction = None if http_server.inner(framework) else _begin(tracer, framework, environ)
-            if transaction is not None:
-                exchange = Exchange(transaction, start)
-                if len(args) > first + 1:
-                    args = (*args[: first + 1], exchange.start_response, *args[first + 2 :])
-                else:
-                    kwargs = {**kwargs, "start_response": exchange.start_response}
+            if not http_server.inner(framework):
+                transaction = _begin(tracer, framework, environ)
+                if transaction is not None:
+                    exchange = Exchange(transaction, start_response)
         except Exception:
             failed("wsgi: begin")
         if exchange is None:
             try:
-                return original(*args, **kwargs)
+                return app(environ, start_response)
             except BaseException as error:
                 if framework is not None:
                     http_server.escape(error)
@@ -93,7 +98,7 @@ def _traced(tracer: Tracer, original: Callable[..., Any], name: str | None, firs
         previous = _get()
         _set(exchange.transaction)
         try:
-            result = original(*args, **kwargs)
+            result = app(environ, exchange.start_response)
         except BaseException as error:
             _set(previous)
             exchange.die(error)
@@ -103,7 +108,7 @@ def _traced(tracer: Tracer, original: Callable[..., Any], name: str | None, firs
         _set(previous)
         return exchange.response(result, environ, running)
 
-    return wrapper
+    return serve
 
 
 def _begin(tracer: Tracer, framework: Framework | None, environ: dict[str, Any]) -> Transaction | None:
@@ -142,14 +147,15 @@ def _text(latin: str) -> str:
 class Exchange:
     """A request and what is known of its response."""
 
-    __slots__ = ("_headers", "_start", "_status", "_write", "gone", "sent", "transaction")
+    __slots__ = ("_gone", "_headers", "_start", "_status", "_write", "sent", "transaction")
 
     def __init__(self, transaction: Transaction, start: Callable[..., Any]) -> None:
         """:param start: the server's ``start_response``."""
         self.transaction = transaction
+        #: Something of the response has gone out, and with it the status.
         self.sent = False
-        #: What the server raised where the application wrote to it.
-        self.gone: BaseException | None = None
+        #: The server has raised where the application wrote to it: the client is not there any more.
+        self._gone = False
         self._start = start
         self._status: Any = None
         self._headers: Any = None
@@ -171,7 +177,7 @@ class Exchange:
         try:
             result = self._write(*args, **kwargs)
         except BaseException as error:
-            self.gone = error
+            self._gone = isinstance(error, OSError)
             hide_frame(error)
             raise
         self.sent = True
@@ -200,12 +206,13 @@ class Exchange:
 
     def die(self, error: BaseException) -> None:
         """The application has raised."""
+        gone = self._gone and isinstance(error, OSError)
         try:
-            if error is not self.gone:
+            if not gone:
                 http_server.die(self.transaction, error, self.sent)
         except Exception:
             failed("wsgi: error")
-        self.end(False, died=not self.sent and error is not self.gone)
+        self.end(False, died=not self.sent and not gone)
 
     def end(self, finished: bool, *, died: bool = False) -> None:
         """End the request; a second call does nothing.
@@ -297,7 +304,7 @@ class Body:
         self._exchange.end(False)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # asked of an object that is not made yet: copy, pickle
+        if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self._inner, name)
 

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from apm_run.export.leftovers import Leftovers
     from apm_run.export.outbox import Outbox
 
 _GZIP = 31  # wbits of zlib: gzip format
@@ -16,7 +17,9 @@ _FASTEST = 1
 RAW_LIMIT = 4 << 20
 
 
-def pack(outbox: Outbox, metadata: bytes, size: int, max_events: int, compress: bool) -> tuple[list[bytes], int]:
+def pack(
+    outbox: Outbox | Leftovers, metadata: bytes, size: int, max_events: int, compress: bool
+) -> tuple[list[bytes], int]:
     """The oldest waiting events behind the metadata line, and their number.
 
     :param size: bytes of the body after which no more is added (``api_request_size``).

@@ -18,9 +18,13 @@ SUFFIX = ".seg"
 _NEW = os.O_CREAT | os.O_EXCL | NOFOLLOW
 
 
-def create(directory: str, pid: int) -> tuple[mmap, str] | None:
+def new_path(directory: str, pid: int) -> str:
+    """Where a new segment file goes. Its name says nothing but who made it."""
+    return os.path.join(directory, f"{pid}-{os.urandom(6).hex()}{SUFFIX}")
+
+
+def create(path: str) -> mmap | None:
     """A new segment file, mapped, all its bytes allocated; None when the disk will not have it."""
-    path = _name(directory, pid)
     try:
         handle = descriptors.lift(os.open(path, _NEW | os.O_RDWR, 0o600))
     except OSError:
@@ -28,7 +32,7 @@ def create(directory: str, pid: int) -> tuple[mmap, str] | None:
     try:
         # A sparse file on a full disk would kill the program with SIGBUS.
         os.posix_fallocate(handle, 0, SIZE)
-        return _map(handle), path
+        return _map(handle)
     except (OSError, ValueError):
         remove(path)
         return None
@@ -36,25 +40,19 @@ def create(directory: str, pid: int) -> tuple[mmap, str] | None:
         os.close(handle)
 
 
-def _name(directory: str, pid: int) -> str:
-    # It says nothing but who made it.
-    return os.path.join(directory, f"{pid}-{os.urandom(6).hex()}{SUFFIX}")
-
-
-def write(directory: str, pid: int, *parts: tuple[int, bytes]) -> str | None:
-    """A new file with those bytes at those places, in that order; None when the disk will not have it."""
-    path = _name(directory, pid)
+def write(path: str, *parts: tuple[int, bytes]) -> bool:
+    """A new file with those bytes at those places, in that order; False when the disk will not have it."""
     try:
         handle = descriptors.lift(os.open(path, _NEW | os.O_WRONLY, 0o600))
     except OSError:
-        return None
+        return False
     try:
         for place, data in parts:
             _write_all(handle, data, place)
-        return path
+        return True
     except OSError:
         remove(path)
-        return None
+        return False
     finally:
         os.close(handle)
 
@@ -81,22 +79,45 @@ def overwrite(path: str, data: bytes, place: int) -> None:
         os.close(handle)
 
 
-def read(path: str) -> bytes | None:
-    """The bytes of a segment file; None when it is gone, not ours or larger than any segment."""
+def read(path: str, size: int = 2 * SIZE) -> bytes | None:
+    """The first so many bytes of a segment file; None when it is gone, not ours or no file."""
     try:
         handle = descriptors.lift(os.open(path, os.O_RDONLY | NOFOLLOW | os.O_NONBLOCK))
     except OSError:
         return None
     try:
         info = os.fstat(handle)
-        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_size > SIZE * 2:
+        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid():
             return None
-        parts = iter(lambda: os.read(handle, SIZE), b"")
-        return b"".join(parts)
+        return os.pread(handle, size, 0)
     except OSError:
         return None
     finally:
         os.close(handle)
+
+
+def segments(directory: str) -> list[str]:
+    """The segment files in that directory, of whatever process."""
+    try:
+        return [os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(SUFFIX)]
+    except OSError:
+        return []
+
+
+def age(path: str, now: float) -> float:
+    """Seconds since the file was last changed or touched; 0.0 when it is gone."""
+    try:
+        return now - os.stat(path, follow_symlinks=False).st_mtime
+    except OSError:
+        return 0.0
+
+
+def touch(path: str) -> None:
+    """Show whoever cannot see this process that it lives."""
+    try:
+        os.utime(path, follow_symlinks=False)
+    except OSError:
+        pass
 
 
 def _map(handle: int) -> mmap:
@@ -150,7 +171,9 @@ def start_time(pid: int | str) -> int:
     """When that process started, in clock ticks since boot; 0 when there is none or it cannot be told."""
     try:
         # The name of the program, in parentheses, may contain anything.
-        return int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[19])
+        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        # A zombie does nothing any more.
+        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, ValueError, IndexError):
         return 0
 

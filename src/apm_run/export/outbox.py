@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from _collections import deque  # type: ignore[import-not-found]
 
-from apm_run.export import files
+from apm_run.export import files, leftovers
 from apm_run.export.native import allocate_lock
-from apm_run.export.packed import pack
 from apm_run.export.segment import EVENTS, METADATA, RECORD_SIZE, SIZE, Segment
+from apm_run.export.stored import pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Outbox:
         "dropped",
         "events",
         "metadata",
+        "paths",
         "segments",
         "stamp",
     )
@@ -63,6 +64,8 @@ class Outbox:
         self.segments: list[Segment] = []
         #: Events dropped, by reason: ``evicted``, ``too large``, ``queue``, ``lost`` (their file was removed).
         self.dropped: dict[str, int] = {}
+        #: All files this outbox ever made.
+        self.paths: set[str] = set()
         #: Events written, and of these done with (answered or dropped).
         self.events = self.done = 0
         #: Bytes of segments that wait.
@@ -123,11 +126,7 @@ class Outbox:
                 if not segment.pin():
                     self._give_up(segment, "lost")
                     continue
-            skip = segment.line
-            for kind, events, payload, _, _ in segment.records():
-                if kind == EVENTS:
-                    yield (after_lines(payload, skip), events - skip) if skip else (payload, events)
-                    skip = 0
+            yield from segment.lines()
             index += 1
 
     def squeeze(self) -> bool:
@@ -138,7 +137,7 @@ class Outbox:
             if segment is None:
                 return False
             segment.pin()
-        packed = pack(segment, self.directory)
+        packed = pack(segment, self._new_path() if segment.path is not None else None)
         with self:
             segment.unpin()
             if packed is not None:
@@ -185,6 +184,18 @@ class Outbox:
         """Give the lock back and write what was put meanwhile."""
         self._lock.release()
         self.settle()
+
+    def touch(self) -> None:
+        """Show processes that cannot see this one that it still cares for what waits."""
+        for segment in list(self.segments):
+            if segment.path is not None:
+                files.touch(segment.path)
+
+    def _new_path(self) -> str:
+        path = files.new_path(str(self.directory), self.stamp.pid)
+        # Known before the file is: nobody of ours takes it for a leftover.
+        self.paths.add(path)
+        return path
 
     def _write(self) -> None:
         pending = self._pending
@@ -244,15 +255,25 @@ class Outbox:
 
     def _create(self) -> Segment | None:
         if self.directory is not None:
-            if files.usage(self.directory) + SIZE <= self.cap:
-                mapped = files.create(self.directory, self.stamp.pid)
-                if mapped is not None:
-                    return Segment(mapped[0], mapped[1], self.stamp)
+            if files.usage(self.directory) + SIZE <= self.cap or self._evict_leftovers(self.directory):
+                path = self._new_path()
+                mapping = files.create(path)
+                if mapping is not None:
+                    return Segment(mapping, path, self.stamp)
             if any(segment.path is not None and not segment.pinned for segment in self.segments):
                 # The oldest make room, so that the newest are the durable ones.
                 return None
         in_memory = sum(segment.cost for segment in self.segments if segment.path is None)
         return Segment(bytearray(SIZE), None, self.stamp) if in_memory < min(self.cap, MEMORY_CAP) else None
+
+    def _evict_leftovers(self, directory: str) -> bool:
+        """Make room at the expense of dead processes, whose events are older than ours; whether that succeeded."""
+        while files.usage(directory) + SIZE > self.cap:
+            events = leftovers.evict_oldest(directory, self.paths)
+            if events is None:
+                return False
+            self._drop("evicted", events)
+        return True
 
     def _evict(self) -> Segment:
         """Room for a segment at the expense of the oldest ones."""
@@ -283,11 +304,3 @@ class Outbox:
 def _remove_file(segment: Segment) -> None:
     if segment.path is not None:
         files.remove(segment.path)
-
-
-def after_lines(payload: bytes, lines: int) -> bytes:
-    """The payload without its first so many lines."""
-    start = 0
-    for _ in range(lines):
-        start = payload.find(b"\n", start) + 1
-    return payload[start:]

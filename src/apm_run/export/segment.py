@@ -181,6 +181,14 @@ class Segment:
             yield kind, events, bytes(self.buffer[body : body + length]), offset, after
             offset = after
 
+    def lines(self) -> Iterator[tuple[bytes, int]]:
+        """The events that wait: (lines, their number) of each record."""
+        skip = self.line
+        for kind, events, payload, _, _ in self.records():
+            if kind == EVENTS:
+                yield (after_lines(payload, skip), events - skip) if skip else (payload, events)
+                skip = 0
+
     def advance(self, events: int) -> int:
         """Move the cursor over that many events; returns how many of them lie behind this segment.
 
@@ -208,43 +216,65 @@ class Segment:
 
 
 class Image:
-    """A segment found on disk: the trustworthy part of a file that anything may have happened to."""
+    """What a segment found on disk says, as far as it can be trusted: anything may have happened to the file."""
 
-    __slots__ = ("flags", "generation", "line", "metadata", "records", "sequence", "stamp")
+    __slots__ = (
+        "first",
+        "flags",
+        "generation",
+        "line",
+        "metadata",
+        "offset",
+        "sequence",
+        "stamp",
+        "tail",
+        "waiting",
+    )
 
-    def __init__(self, stamp: Stamp, generation: int, sequence: int, flags: int, line: int) -> None:
+    def __init__(self, stamp: Stamp, *, generation: int, sequence: int, flags: int, first: int) -> None:
         self.stamp = stamp
         self.generation = generation
         self.sequence = sequence
         self.flags = flags
-        self.line = line  # lines of the first waiting record that were answered already
+        self.first = first
+        #: The first record that waits, its lines that do not, the end of the last whole record, events that wait.
+        self.offset = self.tail = first
+        self.line = self.waiting = 0
+        #: The last metadata line, if any.
         self.metadata: bytes | None = None
-        self.records: list[tuple[int, int, bytes, int]] = []  # kind, events, payload, offset of the next record
 
-    @property
-    def waiting(self) -> int:
-        """Events not answered yet."""
-        return sum(events for kind, events, _, _ in self.records if kind == EVENTS) - self.line
+
+def read_header(data: bytes) -> Image | None:
+    """What the first bytes of a file say of the rest; None when they are no segment's."""
+    if len(data) < _STAMP_AT + _stamp.size:
+        return None
+    magic, version, first, checksum = _fixed.unpack_from(data)
+    if magic != MAGIC or version != VERSION or first > len(data) or crc32(data[_STAMP_AT:first]) != checksum:
+        return None
+    generation, sequence, pid, flags, start, namespace, boot, credentials, length = _stamp.unpack_from(data, _STAMP_AT)
+    stamp = Stamp(
+        pid=pid,
+        start=start,
+        namespace=namespace,
+        boot=boot,
+        credentials=credentials,
+        destination=data[_STAMP_AT + _stamp.size :][:length],
+    )
+    return Image(stamp, generation=generation, sequence=sequence, flags=flags, first=first)
 
 
 def read(data: bytes) -> Image | None:
-    """Make sense of a segment file's bytes; None when they are none of ours."""
-    if len(data) < _STAMP_AT + _stamp.size:
-        return None
-    magic, version, size, checksum = _fixed.unpack_from(data)
-    if magic != MAGIC or version != VERSION or size > len(data) or crc32(data[_STAMP_AT:size]) != checksum:
-        return None
-    generation, sequence, pid, flags, start, namespace, boot, credentials, length = _stamp.unpack_from(data, _STAMP_AT)
-    destination = data[_STAMP_AT + _stamp.size :][:length]
-    cursor = _cursor.unpack_from(data, CURSOR_AT)[0]
-    if flags & PACKED:
-        data = data[:size] + unpack(data[size:])
-    stamp = Stamp(
-        pid=pid, start=start, namespace=namespace, boot=boot, credentials=credentials, destination=destination
-    )
-    image = Image(stamp, generation, sequence, flags, 0)
-    _read_records(image, data, size, cursor & 0xFFFFFFFF, cursor >> 32)
+    """Make sense of a segment file's bytes; None when they are no segment's."""
+    image = read_header(data)
+    if image is not None:
+        cursor = _cursor.unpack_from(data, CURSOR_AT)[0]
+        _read_records(image, plain(data, image), cursor & 0xFFFFFFFF, cursor >> 32)
     return image
+
+
+def plain(data: bytes, image: Image) -> bytes:
+    """The bytes of a segment file as those of one that is not packed."""
+    return data[: image.first] + unpack(data[image.first :]) if image.flags & PACKED else data
 
 
 def unpack(body: bytes) -> bytes:
@@ -256,7 +286,8 @@ def unpack(body: bytes) -> bytes:
     return found
 
 
-def _read_records(image: Image, data: bytes, at: int, cursor: int, line: int) -> None:
+def _read_records(image: Image, data: bytes, cursor: int, line: int) -> None:
+    at = image.first
     while at + RECORD_SIZE <= len(data):
         length, checksum, events, kind = _record.unpack_from(data, at)
         body = at + RECORD_SIZE
@@ -264,13 +295,24 @@ def _read_records(image: Image, data: bytes, at: int, cursor: int, line: int) ->
         if len(payload) < length or crc32(payload, _seed(image.generation, length, events, kind)) != checksum:
             return
         after = (body + length + 7) & -8
+        if at < cursor:
+            image.offset = after
+        elif kind == EVENTS:
+            if at == cursor:
+                image.line = min(line, events)
+                events -= image.line
+            image.waiting += events
         if kind == METADATA:
             image.metadata = payload
-        elif at >= cursor:
-            if at == cursor and line < events:
-                image.line = line
-            image.records.append((kind, events, payload, after))
-        at = after
+        at = image.tail = after
+
+
+def after_lines(payload: bytes, lines: int) -> bytes:
+    """The payload without its first so many lines."""
+    start = 0
+    for _ in range(lines):
+        start = payload.find(b"\n", start) + 1
+    return payload[start:]
 
 
 def _seed(generation: int, length: int, events: int, kind: int) -> int:

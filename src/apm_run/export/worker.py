@@ -11,7 +11,7 @@ import _signal  # type: ignore[import-not-found]
 import os
 
 from apm_run import guard
-from apm_run.export import native
+from apm_run.export import leftovers, native
 from apm_run.export.batch import pack
 from apm_run.export.connection import Limit
 from apm_run.export.pace import Pace
@@ -20,16 +20,23 @@ from apm_run.export.transport import Answer, Transport, parse_json
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Union
 
     from apm_run.config import Settings
+    from apm_run.export.leftovers import Leftovers
     from apm_run.export.outbox import Outbox
     from apm_run.export.stats import ExportStats
+
+    Source = Union[Outbox, Leftovers]
 
 #: Seconds the end of the process may take: in all, and without a sign of life where the disk keeps the rest.
 EXIT_TOTAL = 2.0
 EXIT_DURABLE = 0.3
 #: Seconds after a failure within which the end does not try again.
 JUST = 1.0
+#: Seconds between two looks at what dead processes left; seconds the end may spend on one.
+ADOPT_EVERY = 60.0
+_SPARE = 0.1
 #: Compressed bytes are not known before; events shrink at least that much.
 _SHRINK = 4
 _ALL = 1 << 62
@@ -44,6 +51,7 @@ class Worker:
     """Sends what waits in one outbox."""
 
     __slots__ = (
+        "_adopt_at",
         "_closing",
         "_failed_at",
         "_first",
@@ -52,13 +60,14 @@ class Worker:
         "_latency",
         "_limit",
         "_max_events",
-        "_metadata",
+        "_named",
         "_pace",
         "_retry_at",
         "_settings",
         "_source",
         "_starting",
         "_transport",
+        "_unreachable",
         "_urgent",
         "_wake",
         "asleep",
@@ -97,10 +106,9 @@ class Worker:
         self._source = source
         self._transport = transport
         self._pace = pace or Pace(settings.api_request_time, _random)
-        self._metadata = b""
         self._max_events = _ALL
-        self._first = self._failed_at = self._latency = self._retry_at = 0.0
-        self._hopeless = self._urgent = False
+        self._adopt_at = self._first = self._failed_at = self._latency = self._retry_at = 0.0
+        self._hopeless = self._named = self._unreachable = self._urgent = False
         self._limit: Limit | None = None
         self._closing: tuple[Limit, native.Event] | None = None
         self._flushes: list[native.Event] = []
@@ -176,7 +184,8 @@ class Worker:
 
     def _is_pointless(self) -> bool:
         """Whether the server has just shown that it takes nothing."""
-        return self._hopeless or (bool(self._failed_at) and self.clock() - self._failed_at < JUST)
+        just = bool(self._failed_at) and self.clock() - self._failed_at < JUST
+        return self._hopeless or (just and self._unreachable)
 
     def _await_end(self, limit: Limit, done: native.Event) -> None:
         while True:
@@ -221,7 +230,9 @@ class Worker:
                     self._wake.wait(due - now)
                 return
             self._urgent = False
-            self._send(Limit(self._settings.server_timeout))
+            self._send(self.outbox, Limit(self._settings.server_timeout))
+            if not self.outbox.waiting and now >= self._adopt_at:
+                self._adopt(Limit(self._settings.server_timeout))
             self._first = self.clock() if self.outbox.waiting else 0.0
             self._release_flushes()
 
@@ -245,81 +256,99 @@ class Worker:
             self._flushes.pop().set()
 
     def _send_all(self, limit: Limit) -> None:
+        """Everything, until the server fails."""
         self._read_metadata()
-        while self.outbox.waiting and self._send(limit):
+        while self.outbox.waiting and self._send(self.outbox, limit):
             pass
+        if not self.outbox.waiting and limit.deadline - self.clock() > EXIT_TOTAL - _SPARE:
+            self._adopt(Limit(_SPARE, _SPARE))
 
-    def _send(self, limit: Limit) -> bool:
+    def _adopt(self, limit: Limit) -> None:
+        """Send what dead processes left for the same server, if nobody else is at it (design 5a, "Adoption")."""
+        directory = self.outbox.directory
+        own = self.outbox.paths
+        if directory is None or self._failed_at or not self.stats.accepted:
+            return
+        self._adopt_at = self.clock() + ADOPT_EVERY
+        if not leftovers.any_others(directory, own):
+            return
+        with leftovers.Adoption(directory) as granted:
+            for left in leftovers.find(directory, self.outbox.stamp, own) if granted else ():
+                while left.waiting and self._send(left, limit):
+                    pass
+                if self._failed_at:
+                    break
+
+    def _send(self, source: Source, limit: Limit) -> bool:
         """One request; whether a further one makes sense at once."""
-        transport = self._transport
         self._limit = limit
         limit.alive()
         begun = limit.seen
-        body, events = pack(
-            self.outbox, self._metadata, self._settings.api_request_size, self._max_events, transport.compress
-        )
-        if not events:
-            return False
+        size, compress = self._settings.api_request_size, self._transport.compress
         try:
-            self._settle(transport.post(body, limit), events)
+            body, events = pack(source, source.metadata, size, self._max_events, compress)
+            if not events:
+                return False
+            self._settle(source, self._transport.post(body, limit), events)
         finally:
             self._limit = None
-            self.outbox.unpin()
+            source.unpin()
         if not self._failed_at:
             self._latency = self.clock() - begun
         return not self._failed_at
 
-    def _settle(self, answer: Answer, events: int) -> None:
+    def _settle(self, source: Source, answer: Answer, events: int) -> None:
         """What the answer means for the events of the request and for the next request (design 5a, "Answers")."""
         status, stats = answer.status, self.stats
         stats.requests += 1
         stats.last_error = answer.reason
         accepted = min(answer.accepted or 0, events)
         if 200 <= status < 300:
-            self._took(events, events)
+            self._took(source, events, events)
             self._max_events = min(self._max_events * 2, _ALL)
         elif status == 400:
-            self._took(events, accepted)
+            self._took(source, events, accepted)
             stats.reject(events - accepted, answer.errors)
         elif status == 413 and events > 1:
             self._max_events = events // 2
         elif status == 413:
-            self._took(1, 0)
+            self._took(source, 1, 0)
             stats.reject(1, ["too large for the server"])
         else:
-            self._failed(answer, events, accepted)
+            if accepted:
+                source.advance(accepted)
+                stats.accepted += accepted
+            self._failed(answer, events)
 
-    def _took(self, events: int, accepted: int) -> None:
-        self.outbox.advance(events)
+    def _took(self, source: Source, events: int, accepted: int) -> None:
+        source.advance(events)
         self.stats.accepted += accepted
         self._pace.succeeded()
         self._failed_at = 0.0
         self._hopeless = False
 
-    def _failed(self, answer: Answer, events: int, accepted: int) -> None:
+    def _failed(self, answer: Answer, events: int) -> None:
         status = answer.status
-        if accepted:
-            self.outbox.advance(accepted)
-            self.stats.accepted += accepted
         if answer.kind in ("timeout", "reset"):
             self.stats.resent += events
         now = self._failed_at = self.clock()
+        self._unreachable = not status
         self._hopeless = 300 <= status < 500 and status not in (408, 429)
         if self._hopeless:
             self._pace.refused(now)
         else:
             self._pace.failed(now)
+        self.outbox.touch()
 
     def _read_metadata(self) -> None:
-        if self._metadata:
+        if self._named:
             return
+        self._named = True
         try:
-            self._metadata = self._source()
+            self.outbox.set_metadata(self._source())
         except Exception:
-            self._metadata = self.outbox.metadata
             guard.failed("export.metadata")
-        self.outbox.set_metadata(self._metadata)
-        self._transport.user_agent_of(*_service(self._settings, self._metadata))
+        self._transport.user_agent_of(*_service(self._settings, self.outbox.metadata))
 
 
 def _service(settings: Settings, metadata: bytes) -> tuple[str, str]:

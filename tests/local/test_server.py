@@ -188,3 +188,15 @@ def test_serving_alone_ends_cleanly(number, tmp_path):
     assert (process.returncode, rest) == (0, "")
     assert line.startswith("apm-run: receiving on http://127.0.0.1:")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_waited_for_the_server_to_load_counts_as_busy():
+    receiver = Receiver(port=0)
+    try:
+        # The quiet before requests could be answered is no sign that none is coming.
+        time.sleep(0.3)
+        receiver.start()
+        assert receiver.wait_ready()
+        assert not receiver.wait_idle(0.3, 0)
+    finally:
+        receiver.close()

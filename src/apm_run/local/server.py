@@ -136,13 +136,17 @@ class Receiver:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
+    def _answering(self) -> None:
+        self._tally.touch()
+        self._ready.set()
+
     def _run(self) -> None:
         try:
             # Loaded here, so that the launcher can start the program meanwhile.
             from apm_run.local.serving import server
 
             assert self._store is not None
-            self._server = server(self._store, self._tally, self._observer, self.port, self._ready.set)
+            self._server = server(self._store, self._tally, self._observer, self.port, self._answering)
             self._server.run(sockets=[self._socket] if self._socket else [])
         except BaseException as error:
             self._failure = error

@@ -32,6 +32,11 @@ class Tally:
         self._open = 0
         self._last = monotonic()
 
+    def touch(self) -> None:
+        """Count this moment as busy: what is waiting in the socket is about to be read."""
+        with self._changed:
+            self._last = monotonic()
+
     @contextmanager
     def request(self) -> Iterator[None]:
         """Mark an intake request as under way."""

@@ -78,8 +78,12 @@ class Running:
 
     def __exit__(self, *_):
         if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.end(10)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.end()
+            raise
 
 
 def test_summary(local, env):

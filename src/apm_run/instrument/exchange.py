@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: The object's attribute that holds what its exchange has begun.
 _OPEN = "_apm_run_exchange"
+_NOTHING: tuple[Any, ...] = (None, None, None, (), {})
 
 
 def exchange(target: Exchange, tracer: Tracer, where: str) -> dict[str, Make]:
@@ -26,41 +27,45 @@ def exchange(target: Exchange, tracer: Tracer, where: str) -> dict[str, Make]:
 
     def begin(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            parent = interceptor.parent()
-            if parent is None:
-                return original(*args, **kwargs)
-            _abandon(args[0])
-            call = Call(original, args, kwargs)
-            opened, args, kwargs = interceptor.open(parent, call)
+            opened = call = None
+            parent = interceptor.running()
+            state = _state(args)
+            if state is not None and parent is not None:
+                call = Call(original, args, kwargs)
+                opened, args, kwargs = interceptor.open(parent, call)
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:
-                if opened is not None:
-                    interceptor.fail(opened, error)
+                if opened is not None and call is not None:
+                    interceptor.fail(opened, call, error)
                 wrap.hide_frame(error)
                 raise
-            args[0].__dict__[_OPEN] = (opened, opened or parent, call)
+            if state is not None:
+                # Only now: a request that is refused because another is under way leaves that one as it is.
+                _end(interceptor, state)
+            if state is not None and call is not None:
+                # Without the object itself: in its own dictionary, that would be a cycle.
+                state[_OPEN] = (opened, opened or parent, original, call.args[1:], call.kwargs)
             return result
 
         return wrap.dressed(wrapper, original)
 
     def inject(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            found = args[0].__dict__.get(_OPEN)
-            if found is None:
-                return original(*args, **kwargs)
-            opened, sender, _ = found
-            if target.rewrite is not None:
+            state = _state(args)
+            opened, sender, *_ = _NOTHING if state is None else state.get(_OPEN, _NOTHING)
+            if sender is not None and target.rewrite is not None:
                 try:
-                    target.rewrite(Call(original, args, kwargs), tracer.headers(sender))
+                    rewritten = target.rewrite(Call(original, args, kwargs), tracer.headers(sender))
+                    if rewritten is not None:
+                        args, kwargs = rewritten
                 except Exception:
                     interceptor.fault("rewrite")
             try:
                 return original(*args, **kwargs)
             except BaseException as error:
-                args[0].__dict__.pop(_OPEN, None)
-                if opened is not None:
-                    interceptor.fail(opened, error)
+                if state is not None and state.pop(_OPEN, None) is not None and opened is not None:
+                    interceptor.fail(opened, Call(original, args, kwargs), error)
                 wrap.hide_frame(error)
                 raise
 
@@ -68,32 +73,47 @@ def exchange(target: Exchange, tracer: Tracer, where: str) -> dict[str, Make]:
 
     def finish(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            opened, _, call = args[0].__dict__.pop(_OPEN, (None, None, None))
-            if opened is None:
-                return original(*args, **kwargs)
+            state = _state(args)
+            opened, _, first, *rest = _NOTHING if state is None else state.pop(_OPEN, _NOTHING)
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:
-                interceptor.fail(opened, error)
+                if opened is not None:
+                    interceptor.fail(opened, Call(first, (args[0], *rest[0]), rest[1]), error)
                 wrap.hide_frame(error)
                 raise
-            interceptor.close(opened, call, result)
+            if opened is not None:
+                interceptor.close(opened, Call(first, (args[0], *rest[0]), rest[1]), result)
             return result
 
         return wrap.dressed(wrapper, original)
 
     def abandon(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            _abandon(args[0])
-            return original(*args, **kwargs)
+            state = _state(args)
+            if state is not None:
+                _end(interceptor, state)
+            try:
+                return original(*args, **kwargs)
+            except BaseException as error:
+                wrap.hide_frame(error)
+                raise
 
         return wrap.dressed(wrapper, original)
 
-    def _abandon(instance: Any) -> None:
-        opened = instance.__dict__.pop(_OPEN, (None,))[0]
-        if opened is not None:
-            opened.outcome = UNKNOWN
-            interceptor.end(opened)
-
     first = target.path.rpartition(".")[2]
     return {first: begin, target.inject: inject, target.finish: finish, target.abandon: abandon}
+
+
+def _state(args: tuple[Any, ...]) -> dict[str, Any] | None:
+    """The dictionary of the object that a method is called on; None where it has none, or the call no object."""
+    found = getattr(args[0], "__dict__", None) if args else None
+    return found if type(found) is dict else None
+
+
+def _end(interceptor: wrap.Interceptor, state: dict[str, Any]) -> None:
+    """End an exchange whose result nobody asked for."""
+    opened = state.pop(_OPEN, _NOTHING)[0]
+    if opened is not None:
+        opened.outcome = UNKNOWN
+        interceptor.end(opened)

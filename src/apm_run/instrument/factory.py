@@ -6,16 +6,22 @@ type checks hold, and a type of the program's that overrides a method keeps its 
 
 from __future__ import annotations
 
+import sys
+
 from apm_run.guard import failed
 from apm_run.instrument import wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any
 
     from apm_run.instrument.vocabulary import Factory
     from apm_run.tracer import Tracer
+
+#: What a subclass of ours is known by: the wrapper that made it.
+_MAKER = "_apm_run_maker"
 
 
 def factory(
@@ -23,58 +29,107 @@ def factory(
 ) -> Callable[..., Any]:
     """The wrapper of a function that makes objects: it asks for a subclass of what the caller asks for."""
     position = target.position
-    made: dict[type, type] = {}
+    standard: list[Any] = []
 
-    def subclass(kind: type) -> type:
-        found = made.get(kind)
-        if found is None:
-            found = made[kind] = _subclass(kind, base, target, tracer, where)
+    def instead(asked: Any) -> Any:
+        if asked is base and standard:
+            return standard[0]
+        # A factory that is no type (a function, say) makes what it likes: left as it is.
+        if not isinstance(asked, type) or not issubclass(asked, base) or _MAKER in asked.__dict__ or _minded(asked):
+            return asked
+        # The type itself remembers, weakly: what the program makes and forgets is not kept alive by us.
+        for found in type.__subclasses__(asked):
+            if found.__dict__.get(_MAKER) is wrapper:
+                break
+        else:
+            found = _subclass(asked, base, target, tracer, wrapper)
+        if asked is base:
+            standard[:] = [found]
         return found
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             if len(args) > position:
-                args = (*args[:position], _instead(args[position]), *args[position + 1 :])
+                args = (*args[:position], instead(args[position]), *args[position + 1 :])
             else:
-                kwargs = {**kwargs, "factory": _instead(kwargs.get("factory", base))}
+                kwargs["factory"] = instead(kwargs.get("factory", base))
         except Exception:
             failed(f"{where}: factory")
+        caller = sys._getframe(1) if len(args) > 1 < position else None
         try:
+            if caller is not None:
+                return _called_at(caller)(original, args, kwargs)
             return original(*args, **kwargs)
         except BaseException as error:
             wrap.hide_frame(error)
+            if caller is not None:
+                wrap.hide_frame(error)
             raise
-
-    def _instead(asked: Any) -> Any:
-        # A factory that is no type (a function, say) makes what it likes: left as it is.
-        if isinstance(asked, type) and issubclass(asked, base) and asked not in made.values():
-            return subclass(asked)
-        return asked
 
     return wrap.dressed(wrapper, original)
 
 
-def _subclass(kind: type, base: type, target: Factory, tracer: Tracer, where: str) -> type:
-    namespace: dict[str, Any] = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+def is_ours(made: Callable[..., Any]) -> bool:
+    """Whether a function is such a wrapper already: a module may hand on what another has defined."""
+    code = getattr(made, "__code__", None)
+    return code is not None and code.co_filename == wrap.unseen_name(factory.__code__.co_filename)
+
+
+def _minded(kind: type) -> bool:
+    """Whether a type takes notice of its subclasses, through a metaclass or ``__init_subclass__``."""
+    return type(kind) is not type or any("__init_subclass__" in one.__dict__ for one in kind.__mro__[:-1])
+
+
+def _subclass(kind: type, base: type, target: Factory, tracer: Tracer, maker: Callable[..., Any]) -> type:
+    namespace: dict[str, Any] = {"__module__": kind.__module__, "__doc__": kind.__doc__, _MAKER: maker}
     if "__dict__" not in dir(kind):
         namespace["__slots__"] = ()
     for making in target.makes:
-        method = getattr(kind, making.path)
+        method = getattr(kind, making.path, None)
         # Overridden by the program: it may take other arguments, and its objects are its own affair.
-        if method is getattr(base, making.path):
-            namespace[making.path] = factory(method, _type(base, making), making, tracer, where)
+        if method is not None and method is getattr(base, making.path, None):
+            namespace[making.path] = factory(method, _type(making), making, tracer, f"{target.base}.{making.path}")
     for spanned in target.targets:
-        interceptor = wrap.Interceptor(spanned, tracer, f"{base.__name__}.{spanned.path}")
-        namespace[spanned.path] = wrap.function(getattr(kind, spanned.path), interceptor)
+        method = getattr(kind, spanned.path, None)
+        if method is not None:
+            interceptor = wrap.Interceptor(spanned, tracer, f"{target.base}.{spanned.path}")
+            namespace[spanned.path] = wrap.function(method, interceptor)
+    if kind is base:
+        namespace["__reduce_ex__"] = _unpicklable(f"{kind.__module__}.{kind.__qualname__}")
     made = type(kind.__name__, (kind,), namespace)
     made.__qualname__ = kind.__qualname__
     return made
 
 
-def _type(base: type, making: Factory) -> type:
-    """The type named by ``making.base``, looked up beside the type whose method makes it."""
-    from sys import modules
-
+def _type(making: Factory) -> type:
+    """The type named by ``making.base``."""
     module, _, name = making.base.partition(":")
-    found: type = getattr(modules[module], name)
+    found: type = getattr(sys.modules[module], name)
     return found
+
+
+def _unpicklable(name: str) -> Callable[[Any, int], Any]:
+    """A ``__reduce_ex__`` that refuses as the type itself does, by its name."""
+
+    def reduce(self: Any, protocol: int) -> Any:
+        raise TypeError(f"cannot pickle '{name}' object")
+
+    return reduce
+
+
+def _called_at(caller: FrameType) -> Callable[..., Any]:
+    """A function that calls another from the file, the line and the module of a frame.
+
+    What is written in C warns of positional arguments where Python code has called it: there it must be seen, and
+    be filtered by the module's name.
+    """
+    code = _proceed.__code__.replace(co_filename=caller.f_code.co_filename, co_firstlineno=caller.f_lineno - 1)
+    made: Callable[..., Any] = _function(code, caller.f_globals)
+    return made
+
+
+def _proceed(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return original(*args, **kwargs)
+
+
+_function: Any = type(_proceed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from apm_run.guard import failed
 from apm_run.instrument import wrap
 from apm_run.instrument.exchange import exchange
-from apm_run.instrument.factory import factory
+from apm_run.instrument.factory import factory, is_ours
 from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Exchange, Factory, Serve, Subscribe, Target
 from apm_run.model import Call
 from apm_run.tracer import current
@@ -13,11 +13,14 @@ from apm_run.tracer import current
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from functools import partial
     from types import ModuleType
     from typing import Any
 
     from apm_run.instrument.vocabulary import AnyTarget, Instrumentation
     from apm_run.tracer import Tracer
+else:
+    from _functools import partial
 
 
 def instrument(instrumentation: Instrumentation, module: ModuleType, tracer: Tracer, results: dict[str, str]) -> None:
@@ -44,7 +47,7 @@ class Missing(Exception):
 
 
 def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer) -> None:
-    where = target.path.partition(":")[2]
+    where = target.path
     if isinstance(target, Subscribe):
         _subscribe(target, resolve(module, attribute)[2], tracer, where)
     elif isinstance(target, Exchange):
@@ -56,7 +59,11 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
             replace(module, f"{attribute.rpartition('.')[0]}.{name}", make)
     elif isinstance(target, Factory):
         base = resolve(module, target.base.partition(":")[2])[2]
-        replace(module, attribute, lambda original: factory(original, base, target, tracer, where))
+        replace(
+            module,
+            attribute,
+            lambda original: original if is_ours(original) else factory(original, base, target, tracer, where),
+        )
     else:
         replace(module, attribute, lambda original: _wrapper(target, original, tracer, where))
 
@@ -70,9 +77,9 @@ def _wrapper(
     if isinstance(target, Target):
         return wrap.function(original, wrap.Interceptor(target, tracer, where))
     if isinstance(target, Annotate):
-        return wrap.dressed(_annotating(target, original, where), original)
+        return _preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):
-        return wrap.dressed(_claiming(original, tracer), original)
+        return _preceded(original, lambda *_: tracer.claim())
     if isinstance(target, Carry):
         return wrap.dressed(_carrying(target, original), original)
     return wrap.dressed(_serving(target, original, tracer, where), original)
@@ -101,14 +108,58 @@ def replace(module: ModuleType, attribute: str, make: Callable[[Any], Any]) -> N
     :raises Missing: where there is no such function.
     """
     holder, name, found = resolve(module, attribute)
-    raw = getattr(holder, "__dict__", {}).get(name, found)
+    raw = found
+    for owner in getattr(holder, "__mro__", (holder,)):
+        if name in getattr(owner, "__dict__", ()):
+            raw = owner.__dict__[name]
+            break
     if isinstance(raw, (staticmethod, classmethod)):
         setattr(holder, name, type(raw)(make(raw.__func__)))
+    elif isinstance(raw, type) or not callable(raw):
+        raise Missing(f"{attribute} is no function")
     else:
         setattr(holder, name, make(raw))
 
 
-def _annotating(target: Annotate, original: Callable[..., Any], where: str) -> Callable[..., Any]:
+def _preceded(
+    original: Callable[..., Any], first: Callable[[tuple[Any, ...], dict[str, Any]], None]
+) -> Callable[..., Any]:
+    """The wrapper of a function, of its kind, that does something first: it must not raise."""
+
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        first(args, kwargs)
+        try:
+            return original(*args, **kwargs)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+
+    async def awaiting(*args: Any, **kwargs: Any) -> Any:
+        first(args, kwargs)
+        try:
+            return await original(*args, **kwargs)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+
+    def yielding(*args: Any, **kwargs: Any) -> Any:
+        first(args, kwargs)
+        try:
+            return (yield from original(*args, **kwargs))
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+
+    kind = wrap.kind(original)
+    if kind == wrap.ASYNC_GENERATOR:
+        raise Missing("an asynchronous generator function")
+    wrapper = {wrap.COROUTINE: awaiting, wrap.GENERATOR: yielding}.get(kind, calling)
+    return wrap.dressed(wrapper, original)
+
+
+def _annotating(
+    target: Annotate, original: Callable[..., Any], where: str
+) -> Callable[[tuple[Any, ...], dict[str, Any]], None]:
     def tell(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         running = current.get()
         if running is not None:
@@ -117,35 +168,7 @@ def _annotating(target: Annotate, original: Callable[..., Any], where: str) -> C
             except Exception:
                 failed(f"{where}: annotate")
 
-    async def awaiting(*args: Any, **kwargs: Any) -> Any:
-        tell(args, kwargs)
-        try:
-            return await original(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    def calling(*args: Any, **kwargs: Any) -> Any:
-        tell(args, kwargs)
-        try:
-            return original(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    return awaiting if original.__code__.co_flags & 0x80 else calling
-
-
-def _claiming(original: Callable[..., Any], tracer: Tracer) -> Callable[..., Any]:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        tracer.claim()
-        try:
-            return original(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    return wrapper
+    return tell
 
 
 def _carrying(target: Carry, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -153,28 +176,40 @@ def _carrying(target: Carry, original: Callable[..., Any]) -> Callable[..., Any]
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         running = current.get()
-        if running is not None and len(args) > position:
-            args = (*args[:position], carried(args[position], running), *args[position + 1 :])
-        return original(*args, **kwargs)
+        if running is None or len(args) <= position:
+            return original(*args, **kwargs)
+        args = (*args[:position], carried(args[position], running), *args[position + 1 :])
+        # Handing over may start a thread that outlives the work: that one belongs to nobody.
+        current.set(None)
+        try:
+            return original(*args, **kwargs)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+        finally:
+            current.set(running)
 
     return wrapper
 
 
 def carried(work: Callable[..., Any], running: Any) -> Callable[..., Any]:
     """Work that runs elsewhere, with the span that was current where it was handed over."""
+    return partial(_run, running, work)
 
-    def run(*args: Any, **kwargs: Any) -> Any:
-        previous = current.get()
-        current.set(running)
-        try:
-            return work(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-        finally:
-            current.set(previous)
 
-    return run
+def _run(running: Any, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    previous = current.get()
+    current.set(running)
+    try:
+        return work(*args, **kwargs)
+    except BaseException as error:
+        wrap.hide_frame(error)
+        raise
+    finally:
+        current.set(previous)
+
+
+wrap.unseen(_run)
 
 
 def _serving(target: Serve, original: Callable[..., Any], tracer: Tracer, where: str) -> Callable[..., Any]:
@@ -182,6 +217,8 @@ def _serving(target: Serve, original: Callable[..., Any], tracer: Tracer, where:
     if target.argument is None and target.attribute is None and not target.result:
         method: Callable[..., Any] = protocol.method(tracer, original, framework)
         return method
+    if wrap.kind(original):
+        raise Missing("no plain function")
 
     def application(app: Any) -> Any:
         try:
@@ -204,7 +241,10 @@ def _serving(target: Serve, original: Callable[..., Any], tracer: Tracer, where:
             wrap.hide_frame(error)
             raise
         if target.attribute is not None:
-            setattr(args[0], target.attribute, application(getattr(args[0], target.attribute)))
+            try:
+                setattr(args[0], target.attribute, application(getattr(args[0], target.attribute)))
+            except Exception:
+                failed(f"{where}: {target.attribute}")
         return application(result) if target.result else result
 
     return wrapper
@@ -219,4 +259,7 @@ def _subscribe(target: Subscribe, signal: Any, tracer: Tracer, where: str) -> No
             except Exception:
                 failed(f"{where}: handler")
 
-    signal.connect(heard, weak=False)
+    try:
+        signal.connect(heard, weak=False)
+    except RuntimeError as error:  # a stand-in, where the library that makes the signals is not installed
+        raise Missing(str(error)) from None

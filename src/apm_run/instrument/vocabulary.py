@@ -72,7 +72,8 @@ class Target:
         """Say how a call is reported.
 
         :param describe: the facts of the span, or None: this call is none.
-        :param observe: adds facts of the result (status, rows) to the draft.
+        :param observe: adds facts of the result (status, rows) to the draft; where the call has raised, the
+            exception is its result.
         :param rewrite: the arguments with the trace context headers put in, without mutating the caller's; None
             leaves them.
         :param entry: the call is a transaction of its own instead of a span.

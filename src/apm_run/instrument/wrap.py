@@ -7,8 +7,10 @@ traceback on its way (from Python 3.11 on; older ones keep the traceback apart f
 
 from __future__ import annotations
 
+from sys import get_asyncgen_hooks, set_asyncgen_hooks
+
 from apm_run.guard import failed
-from apm_run.model import FAILURE, SUCCESS, Call
+from apm_run.model import FAILURE, SUCCESS, UNKNOWN, Call
 from apm_run.tracer import current
 
 TYPE_CHECKING = False
@@ -27,29 +29,45 @@ _set = current.set
 #: So many failures of its functions switch a target off.
 TOLERATED = 5
 
-_COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x180, 0x20, 0x200
+#: The kinds of functions, as flags of their code objects.
+GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
+# A generator that `types.coroutine` has made awaitable.
+_AWAITABLE = 0x100
+
+_NAMES = ("__module__", "__name__", "__qualname__", "__doc__", "__defaults__", "__kwdefaults__", "__type_params__")
+#: Reading the annotations evaluates them where Python defers that; there their function is taken over.
+_ANNOTATIONS = "__annotate__" if hasattr(failed, "__annotate__") else "__annotations__"
 
 
 class Interceptor:
     """One target at work: begins and ends what its calls are."""
 
-    __slots__ = ("describe", "entry", "failures", "observe", "rewrite", "tracer", "where")
+    __slots__ = ("describe", "entry", "failures", "idle", "observe", "rewrite", "tracer", "where")
 
     def __init__(self, target: Target, tracer: Tracer, where: str) -> None:
-        """:param where: how failures of its functions are recorded, e.g. ``sqlite3 Cursor.execute``."""
+        """:param where: how failures of its functions are recorded: the path of the target."""
         self.describe = target.describe
         self.observe = target.observe
         self.rewrite = target.rewrite
         self.entry = target.entry
+        #: It has nothing to do below an exit span, which is a leaf, or where nothing is sampled.
+        self.idle = target.rewrite is None and not target.entry
         self.tracer = tracer
         self.where = where
         self.failures = 0
 
-    def parent(self) -> Current | None:
-        """What the call runs in; None lets it pass straight through."""
+    def running(self) -> Current | None:
+        """What is current, or None where the target is switched off."""
         if self.failures >= TOLERATED:
             return None
         return _get() or self.tracer.ambient
+
+    def parent(self) -> Current | None:
+        """What the call runs in; None lets it pass straight through."""
+        found = self.running()
+        if found is not None and self.idle and ((found.exit and not found.end_ns) or not found.transaction.sampled):
+            return None
+        return found
 
     def open(self, parent: Current | None, call: Call) -> tuple[Current | None, tuple[Any, ...], dict[str, Any]]:
         """Describe the call, begin its span (or transaction) and put the trace context in.
@@ -61,7 +79,8 @@ class Interceptor:
         try:
             if self.entry:
                 opened = sender = self._enter(parent, call)
-            elif parent is not None and not parent.exit and parent.transaction.sampled:
+            # An exit span is a leaf while it runs; tasks and threads that began below it may outlive it.
+            elif parent is not None and (not parent.exit or parent.end_ns) and parent.transaction.sampled:
                 draft = self.describe(call)
                 if draft is not None:
                     opened = sender = self.tracer.begin(draft, parent)
@@ -71,13 +90,14 @@ class Interceptor:
             try:
                 rewritten = self.rewrite(call, self.tracer.headers(sender))
                 if rewritten is not None:
-                    return opened, *rewritten
+                    args, kwargs = rewritten
+                    return opened, tuple(args), dict(kwargs)
             except Exception:
                 self.fault("rewrite")
         return opened, call.args, call.kwargs  # type: ignore[return-value]
 
     def _enter(self, parent: Current | None, call: Call) -> Current | None:
-        if parent is not None and parent.transaction.entry:
+        if self.failures >= TOLERATED or (parent is not None and parent.transaction.entry):
             return None
         draft = self.describe(call)
         if draft is None:
@@ -89,25 +109,38 @@ class Interceptor:
 
     def close(self, opened: Current, call: Call, result: object) -> None:
         """Observe the result and end."""
+        self._observe(opened, call, result)
+        self.end(opened)
+
+    def _observe(self, opened: Current, call: Call, result: object) -> None:
         if self.observe is not None and not self.entry:
             try:
                 self.observe(call, result, opened.draft)  # type: ignore[union-attr]
             except Exception:
                 self.fault("observe")
-        self.end(opened)
 
-    def fail(self, opened: Current, error: BaseException) -> None:
-        """The program's call has raised: end with the outcome that follows from it."""
+    def fail(self, opened: Current, call: Call, error: BaseException) -> None:
+        """The program's call has raised: observe that, and end with the outcome that follows from it."""
+        if isinstance(error, Exception):
+            self._observe(opened, call, error)
         try:
-            if self.entry:
-                if isinstance(error, Exception):
-                    opened.transaction.capture(error, handled=False)
-                    opened.outcome = opened.outcome or FAILURE
-            else:
+            if not self.entry:
                 self.tracer.fail(opened, error)  # type: ignore[arg-type]
+            elif isinstance(error, Exception):
+                opened.transaction.capture(error, handled=False)
+                opened.outcome = opened.outcome or FAILURE
+            else:
+                opened.outcome = opened.outcome or UNKNOWN
         except Exception:
             self.fault("fail")
         self.end(opened)
+
+    def stop(self, opened: Current, call: Call, error: BaseException) -> None:
+        """A generator has raised: GeneratorExit says that its consumer has had enough, which is no failure."""
+        if isinstance(error, GeneratorExit):
+            self.end(opened)
+        else:
+            self.fail(opened, call, error)
 
     def end(self, opened: Current) -> None:
         """End the span or the transaction; it always runs."""
@@ -136,33 +169,55 @@ def hide_frame(error: BaseException) -> None:
     """Take the frame that is handling an error out of its traceback; call it right before a bare ``raise``."""
     traceback = error.__traceback__
     if traceback is not None:
-        error.__traceback__ = traceback.tb_next
+        error.__traceback__ = traceback.tb_next  # None after a call into C, which has no frame of its own
+
+
+def kind(original: Callable[..., Any]) -> int:
+    """The flag of a function's kind: of coroutine, asynchronous generator or generator functions; 0 of others."""
+    flags: int = getattr(getattr(original, "__code__", None), "co_flags", 0)
+    return flags & COROUTINE or flags & ASYNC_GENERATOR or flags & GENERATOR
 
 
 def function(original: Callable[..., Any], interceptor: Interceptor) -> Callable[..., Any]:
     """The wrapper of a function: of the same kind, with its names, found by pickle and copy under them."""
-    flags = getattr(getattr(original, "__code__", None), "co_flags", 0)
-    if flags & _COROUTINE:
-        wrapper: Callable[..., Any] = _coroutine(original, interceptor)
-    elif flags & _ASYNC_GENERATOR:
-        wrapper = _async_generator(original, interceptor)
-    elif flags & _GENERATOR:
-        wrapper = _generator(original, interceptor)
-    else:
-        wrapper = _plain(original, interceptor)
-    return dressed(wrapper, original)
+    make: dict[int, Callable[..., Any]] = {
+        COROUTINE: _coroutine,
+        ASYNC_GENERATOR: _async_generator,
+        GENERATOR: _generator,
+    }
+        code: Any = wrapper.__code__
 
 
 def dressed(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a wrapper the names, the documentation and the attributes of what it wraps."""
-    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+    """Give a wrapper the names, the documentation, the defaults and the attributes of what it wraps."""
+    unseen(wrapper)
+    for name in (*_NAMES, _ANNOTATIONS):
         try:
             setattr(wrapper, name, getattr(original, name))
-        except AttributeError:
+        except (AttributeError, TypeError):  # not every callable is a function
             continue
+    if getattr(getattr(original, "__code__", None), "co_flags", 0) & _AWAITABLE:
+        code = wrapper.__code__
+        wrapper.__code__ = code.replace(co_flags=code.co_flags | _AWAITABLE)
     wrapper.__dict__.update(getattr(original, "__dict__", {}))
     wrapper.__wrapped__ = original  # type: ignore[attr-defined]
     return wrapper
+
+
+def unseen(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep a function's frames out of the counting by ``stacklevel``.
+
+    ``warnings`` and ``logging`` count no frame whose file is the import system's by name. Without this a
+    deprecation that a library warns its caller of would be put down to us, and be shown or hidden by that.
+    """
+    function.__code__ = function.__code__.replace(co_filename=unseen_name(function.__code__.co_filename))
+    return function
+
+
+def unseen_name(filename: str) -> str:
+    """The name of one of our files that :func:`unseen` gives it: another way to the same file."""
+    folder, _, name = filename.rpartition("/")
+    return f"{folder}/importlib_bootstrap/../{name}"
 
 
 def _plain(original: Callable[..., Any], interceptor: Interceptor) -> Callable[..., Any]:
@@ -170,19 +225,23 @@ def _plain(original: Callable[..., Any], interceptor: Interceptor) -> Callable[.
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         parent = interceptor.parent()
-        if parent is None and not entry:
-            return original(*args, **kwargs)
-        call = Call(original, args, kwargs)
-        opened, args, kwargs = interceptor.open(parent, call)
+        opened: Current | None = None
+        if parent is not None or entry:
+            call = Call(original, args, kwargs)
+            opened, args, kwargs = interceptor.open(parent, call)
         if opened is None:
-            return original(*args, **kwargs)
+            try:
+                return original(*args, **kwargs)
+            except BaseException as error:
+                hide_frame(error)
+                raise
         previous = _get()
-        _set(opened)
         try:
+            _set(opened)
             result = original(*args, **kwargs)
         except BaseException as error:
             leave(opened, previous)
-            interceptor.fail(opened, error)
+            interceptor.fail(opened, call, error)
             hide_frame(error)
             raise
         leave(opened, previous)
@@ -197,19 +256,23 @@ def _coroutine(original: Callable[..., Coroutine[Any, Any, Any]], interceptor: I
 
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         parent = interceptor.parent()
-        if parent is None and not entry:
-            return await original(*args, **kwargs)
-        call = Call(original, args, kwargs)
-        opened, args, kwargs = interceptor.open(parent, call)
+        opened: Current | None = None
+        if parent is not None or entry:
+            call = Call(original, args, kwargs)
+            opened, args, kwargs = interceptor.open(parent, call)
         if opened is None:
-            return await original(*args, **kwargs)
+            try:
+                return await original(*args, **kwargs)
+            except BaseException as error:
+                hide_frame(error)
+                raise
         previous = _get()
-        _set(opened)
         try:
+            _set(opened)
             result = await original(*args, **kwargs)
         except BaseException as error:
             leave(opened, previous)
-            interceptor.fail(opened, error)
+            interceptor.fail(opened, call, error)
             hide_frame(error)
             raise
         leave(opened, previous)
@@ -224,19 +287,26 @@ def _generator(original: Callable[..., Generator[Any, Any, Any]], interceptor: I
 
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         parent = interceptor.parent()
-        if parent is None and not entry:
-            return (yield from original(*args, **kwargs))
-        call = Call(original, args, kwargs)
-        opened, args, kwargs = interceptor.open(parent, call)
+        opened: Current | None = None
+        if parent is not None or entry:
+            call = Call(original, args, kwargs)
+            opened, args, kwargs = interceptor.open(parent, call)
         if opened is None:
-            return (yield from original(*args, **kwargs))
-        inner = original(*args, **kwargs)
-        step, value = inner.send, None
+            try:
+                return (yield from original(*args, **kwargs))
+            except BaseException as error:
+                hide_frame(error)
+                raise
+        step: Any = None
+        value: Any = None
         while True:
             # Current only while the inner one runs: between two steps the context is the consumer's.
             previous = _get()
-            _set(opened)
             try:
+                _set(opened)
+                if step is None:
+                    inner = original(*args, **kwargs)
+                    step = inner.send
                 item = step(value)
             except StopIteration as stop:
                 leave(opened, previous)
@@ -244,19 +314,15 @@ def _generator(original: Callable[..., Generator[Any, Any, Any]], interceptor: I
                 return stop.value
             except BaseException as error:
                 leave(opened, previous)
-                interceptor.fail(opened, error)
+                interceptor.stop(opened, call, error)
                 hide_frame(error)
                 raise
             leave(opened, previous)
+            step = value = None  # what was thrown in is kept alive no longer than it would be
             try:
                 step, value = inner.send, (yield item)
-            except GeneratorExit:
-                try:
-                    inner.close()
-                finally:
-                    interceptor.end(opened)
-                raise
             except BaseException as error:
+                hide_frame(error)
                 step, value = inner.throw, error
 
     return wrapper
@@ -271,37 +337,49 @@ def _async_generator(original: Callable[..., AsyncGenerator[Any, Any]], intercep
         opened: Current | None = None
         if parent is not None or entry:
             opened, args, kwargs = interceptor.open(parent, call)
-        inner = original(*args, **kwargs)
-        step, value = inner.asend, None
+        step: Any = None
+        value: Any = None
         while True:
             previous = _get()
-            if opened is not None:
-                _set(opened)
             try:
+                if opened is not None:
+                    _set(opened)
+                if step is None:
+                    inner = original(*args, **kwargs)
+                    step = _unhooked(inner)
                 item = await step(value)
+            except StopAsyncIteration:
+                if opened is not None:
+                    leave(opened, previous)
+                    interceptor.close(opened, call, None)
+                return
             except BaseException as error:
                 if opened is not None:
                     leave(opened, previous)
-                    if isinstance(error, StopAsyncIteration):
-                        interceptor.close(opened, call, None)
-                    else:
-                        interceptor.fail(opened, error)
-                if isinstance(error, StopAsyncIteration):
-                    return
+                    interceptor.stop(opened, call, error)
                 hide_frame(error)
                 raise
             if opened is not None:
                 leave(opened, previous)
+            step = value = None
             try:
                 step, value = inner.asend, (yield item)
-            except GeneratorExit:
-                try:
-                    await inner.aclose()
-                finally:
-                    if opened is not None:
-                        interceptor.end(opened)
-                raise
             except BaseException as error:
+                hide_frame(error)
                 step, value = inner.athrow, error
 
     return wrapper
+
+
+def _unhooked(inner: AsyncGenerator[Any, Any]) -> Callable[[Any], Any]:
+    """The first step of an inner asynchronous generator, of which the event loop shall not hear.
+
+    The loop closes what it knows of at its end: the wrapper, which closes the inner one; both at once would clash.
+    """
+    heard = get_asyncgen_hooks().firstiter
+    set_asyncgen_hooks(firstiter=None)
+    try:
+        first = inner.asend(None)
+    finally:
+        set_asyncgen_hooks(firstiter=heard)
+    return lambda _: first

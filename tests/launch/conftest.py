@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tests.launch.support import REPOSITORY, SHELLS
+from tests.launch.support import REPOSITORY, SHELL_PARAMS, SHELLS
 
 
 def _once(base: Path, name: str, build) -> Path:
@@ -96,7 +96,7 @@ def script(plain) -> str:
     return str(plain / "bin" / "apm-run")
 
 
-@pytest.fixture(params=[*SHELLS, "python"])
+@pytest.fixture(params=[*SHELL_PARAMS, "python"])
 def launcher(request, plain, script) -> list[str]:
     """``apm-run`` under each shell that could be /bin/sh, and in the Python form."""
     if request.param == "python":
@@ -104,6 +104,6 @@ def launcher(request, plain, script) -> list[str]:
     return [*SHELLS[request.param], script]
 
 
-@pytest.fixture(params=list(SHELLS))
+@pytest.fixture(params=SHELL_PARAMS)
 def shell(request) -> list[str]:
     return SHELLS[request.param]

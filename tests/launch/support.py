@@ -12,19 +12,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROBE = str(Path(__file__).with_name("probe.py"))
 
-#: The shells of this machine that could be /bin/sh: how to run a script with each.
-SHELLS = {
-    name: command
-    for name, command in {
-        "dash": ["dash"],
-        "bash": ["bash", "--posix"],
-        "busybox": ["busybox", "sh"],
-    }.items()
-    if shutil.which(command[0])
-}
+#: The shells that could be /bin/sh: how to run a script with each.
+SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
+
+#: The same for parametrize: one that is not installed is a skip.
+SHELL_PARAMS = [
+    pytest.param(name, marks=pytest.mark.skipif(shutil.which(command[0]) is None, reason=f"no {name} here"))
+    for name, command in SHELLS.items()
+]
 
 _VERSIONS = {
     os.path.basename(os.path.dirname(os.path.dirname(path))): path

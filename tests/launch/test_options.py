@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.launch.support import SHELLS, environment, run
+from tests.launch.support import environment, run
 
 from apm_run.cli import options
 from apm_run.version import __version__
@@ -21,11 +21,11 @@ SHOW = [
 ]
 
 
-@pytest.fixture(params=["dash", "python"])
+@pytest.fixture(params=["sh", "python"])
 def launcher(request, plain, script):
     if request.param == "python":
         return [str(plain / "bin" / "python"), "-m", "apm_run"]
-    return [*SHELLS.get(request.param, []), script]
+    return [script]
 
 
 def given(launcher, *options, **variables):

@@ -11,7 +11,7 @@ import os
 import sys
 from time import perf_counter_ns, time_ns
 
-from apm_run.guard import failed, say
+from apm_run.guard import failed, guard, say
 from apm_run.instrument import hook, registry
 
 TYPE_CHECKING = False
@@ -161,13 +161,19 @@ class Pipeline:
                 return
             from apm_run.intake import encode
 
-            lines = [encode.line("transaction", encode.transaction(transaction, spans))]
-            if transaction.sampled:
-                lines += [encode.line("span", encode.span(span, self._stack(span))) for span in spans]
-            lines += [encode.error_line(error) for error in transaction.errors]
+            lines: list[bytes] = []
+            # Each by itself: what can not be encoded costs nothing else.
+            with guard("encode transaction"):
+                lines.append(encode.transaction_line(transaction, spans))
+            for span in spans if transaction.sampled else ():
+                with guard("encode span"):
+                    lines.append(encode.span_line(span, self._stack(span)))
+            for error in transaction.errors:
+                with guard("encode error"):
+                    lines.append(encode.error_line(error))
             self._agent.exporter.put(b"".join(lines), len(lines))
         except Exception:
-            failed("encode transaction")
+            failed("put transaction")
 
     def span(self, span: Span) -> None:
         """Encode a span that ended after its transaction."""
@@ -176,7 +182,7 @@ class Pipeline:
                 return
             from apm_run.intake import encode
 
-            self._agent.exporter.put(encode.line("span", encode.span(span, self._stack(span))), 1)
+            self._agent.exporter.put(encode.span_line(span, self._stack(span)), 1)
         except Exception:
             failed("encode span")
 

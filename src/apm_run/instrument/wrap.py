@@ -180,12 +180,8 @@ def kind(original: Callable[..., Any]) -> int:
 
 def function(original: Callable[..., Any], interceptor: Interceptor) -> Callable[..., Any]:
     """The wrapper of a function: of the same kind, with its names, found by pickle and copy under them."""
-    make: dict[int, Callable[..., Any]] = {
-        COROUTINE: _coroutine,
-        ASYNC_GENERATOR: _async_generator,
-        GENERATOR: _generator,
-    }
-        code: Any = wrapper.__code__
+    makers: Any = {COROUTINE: _coroutine, ASYNC_GENERATOR: _async_generator, GENERATOR: _generator}
+    return dressed(makers.get(kind(original), _plain)(original, interceptor), original)
 
 
 def dressed(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -197,7 +193,7 @@ def dressed(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callab
         except (AttributeError, TypeError):  # not every callable is a function
             continue
     if getattr(getattr(original, "__code__", None), "co_flags", 0) & _AWAITABLE:
-        code = wrapper.__code__
+        code: Any = wrapper.__code__
         wrapper.__code__ = code.replace(co_flags=code.co_flags | _AWAITABLE)
     wrapper.__dict__.update(getattr(original, "__dict__", {}))
     wrapper.__wrapped__ = original  # type: ignore[attr-defined]

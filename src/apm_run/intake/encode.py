@@ -1,8 +1,12 @@
-"""Agent side of intake v2: ended things to ND-JSON lines (spec 2, 5-8). Called once per transaction."""
+"""Agent side of intake v2: ended things to ND-JSON lines (spec 2, 5-8). Called once per transaction.
+
+What a library or the program has put into an event may be of any type: it is made to be what the server takes, since
+one wrong value would cost the whole event.
+"""
 
 from __future__ import annotations
 
-from _json import encode_basestring_ascii, make_encoder
+from _json import encode_basestring, make_encoder
 
 from apm_run.intake.limits import KEYWORD, LONG, MAX_EVENT_SIZE, cut
 
@@ -11,18 +15,123 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-_json: Callable[[Any, int], tuple[str, ...]] = make_encoder(
-    None, str, encode_basestring_ascii, None, ":", ",", False, True, False
-)
+_INT64 = 1 << 63
+#: How deep a value of the program's is followed, where it is no JSON as it stands.
+_DEPTH = 20
 
 
 def line(kind: str, event: dict[str, Any]) -> bytes:
     """One ND-JSON line.
 
     :param kind: the root key: ``transaction``, ``span``, ``error``, ``metricset``, ``log``, ``metadata``.
-    :raises ValueError: where the event holds NaN or an infinity, which JSON has no word for.
     """
-    return f'{{"{kind}":{"".join(_json(event, 0))}}}\n'.encode("ascii")
+    try:
+        body = "".join(_json(event, 0))
+    except Exception:  # NaN, an endless structure, a key of another type: rare, so that it may take its time
+        body = "".join(_json(_mended(event, 0), 0))
+    # Half a surrogate pair, as in an undecodable file name, becomes a question mark.
+    return f'{{"{kind}":{body}}}\n'.encode("utf-8", "replace")
+
+
+def text(value: Any, limit: int = KEYWORD) -> str:
+    """A value as a string of at most ``limit`` code points."""
+    if value.__class__ is not str:
+        value = _text(value)
+    return value if len(value) <= limit else cut(value, limit)
+
+
+def _text(value: Any) -> str:
+    try:
+        return value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else str(value)
+    except Exception:  # a type of the program's
+        return f"<unprintable {type(value).__name__} object>"
+
+
+def _long(value: Any) -> str:
+    return text(value, LONG)
+
+
+_json: Callable[[Any, int], tuple[str, ...]] = make_encoder(
+    None, _long, encode_basestring, None, ":", ",", False, True, False
+)
+
+
+def _mended(value: Any, depth: int) -> Any:
+    """A value as JSON can say it."""
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, (int, float)):
+        return value if -_INT64 <= value < _INT64 else _long(value)
+    if depth < _DEPTH and isinstance(value, dict):
+        return {text(key): _mended(item, depth + 1) for key, item in value.items()}
+    if depth < _DEPTH and isinstance(value, (list, tuple, set, frozenset)):
+        return [_mended(item, depth + 1) for item in value]
+    return _long(value)
+
+
+def labels(tags: dict[Any, Any]) -> dict[str, Any]:
+    """Labels: strings, booleans and numbers (spec 2)."""
+    return {text(key): value if value is None else _label(value) for key, value in tags.items()}
+
+
+def _label(value: Any) -> Any:
+    number = value.__class__ in (bool, int, float) and -_INT64 <= value < _INT64  # NaN compares as neither
+    return value if number else text(value)
+
+
+def _whole(value: Any) -> bool:
+    """Whether a value is an integer that the server can take."""
+    return isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64
+
+
+def _fitting(kind: str, event: dict[str, Any], *lighter: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
+    """The line of an event, over the server's limit (spec 2) with one thing after the other left out."""
+    found = line(kind, event)
+    for lighten in lighter:
+        if len(found) <= MAX_EVENT_SIZE:
+            break
+        event = lighten(event)
+        found = line(kind, event)
+    return found
+
+
+def _without(*keys: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda event: {key: value for key, value in event.items() if key not in keys}
+
+
+def transaction_line(ended: Any, spans: list[Any]) -> bytes:
+    """The line of an ended transaction; a huge one goes without its context."""
+    return _fitting("transaction", transaction(ended, spans), _without("context", "links"))
+
+
+def span_line(ended: Any, stacktrace: list[dict[str, Any]] | None = None) -> bytes:
+    """The line of an ended span; a huge one goes without its stack, then without its context."""
+    return _fitting("span", span(ended, stacktrace), _without("stacktrace"), _without("context"))
+
+
+def error_line(facts: dict[str, Any]) -> bytes:
+    """The line of an error; a huge one goes without source lines, causes and context, at last without its stack."""
+    return _fitting("error", error(facts), _sourceless, _causeless, _without("context"), _stackless)
+
+
+def _sourceless(event: dict[str, Any]) -> dict[str, Any]:
+    def bare(found: dict[str, Any]) -> dict[str, Any]:
+        frames = [
+            {key: value for key, value in frame.items() if not key.endswith("_context") and key != "context_line"}
+            for frame in found.get("stacktrace", ())
+        ]
+        return {**found, "stacktrace": frames, "cause": [bare(cause) for cause in found.get("cause", ())]}
+
+    return {**event, "exception": bare(event["exception"])}
+
+
+def _causeless(event: dict[str, Any]) -> dict[str, Any]:
+    found = event["exception"]
+    return {**event, "exception": {**found, "stacktrace": found["stacktrace"][:50], "cause": []}}
+
+
+def _stackless(event: dict[str, Any]) -> dict[str, Any]:
+    return {**event, "exception": {**event["exception"], "stacktrace": []}}
 
 
 def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
@@ -30,8 +139,8 @@ def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
     event: dict[str, Any] = {
         "id": transaction.id,
         "trace_id": transaction.trace_id,
-        "name": cut(transaction.name),
-        "type": cut(transaction.type) or "custom",
+        "name": text(transaction.name or ""),
+        "type": text(transaction.type or "custom"),
         "timestamp": transaction.timestamp,
         "duration": _milliseconds(transaction),
         "outcome": transaction.outcome,
@@ -43,14 +152,52 @@ def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
     if transaction.sample_rate is not None:
         event["sample_rate"] = transaction.sample_rate
     if transaction.result is not None:
-        event["result"] = cut(transaction.result)
+        event["result"] = text(transaction.result)
     if transaction.links:
         event["links"] = transaction.links
     if transaction.sampled:
-        event["context"] = _service(transaction, transaction.context)
+        event["context"] = _service(transaction, _context(transaction.context))
     else:
         event["span_count"] = {"started": 0, "dropped": 0}
     return event
+
+
+def _service(transaction: Any, context: dict[str, Any]) -> dict[str, Any]:
+    if transaction.framework is None:
+        return context
+    name, version = transaction.framework
+    framework = {"name": text(name), **({"version": text(version)} if version else {})}
+    return {**context, "service": {**context.get("service", {}), "framework": framework}}
+
+
+def _context(context: dict[str, Any]) -> dict[str, Any]:
+    """The context of a transaction or an error."""
+    found = dict(context)
+    if "tags" in found:
+        found["tags"] = labels(found["tags"])
+    if "request" in found:
+        found["request"] = request = dict(found["request"])
+        request["method"] = text(request.get("method", ""))
+        if "url" in request:
+            parts = request["url"].items()
+            request["url"] = {part: value if _whole(value) else text(value) for part, value in parts}
+        if "headers" in request:
+            request["headers"] = _headers(request["headers"])
+    if "response" in found:
+        found["response"] = response = dict(found["response"])
+        if not _whole(response.get("status_code", 0)):
+            del response["status_code"]
+        if "headers" in response:
+            response["headers"] = _headers(response["headers"])
+    return found
+
+
+def _headers(headers: dict[Any, Any]) -> dict[str, Any]:
+    return {
+        text(name): [_long(item) for item in value] if isinstance(value, (list, tuple)) else _long(value)
+        for name, value in headers.items()
+        if value is not None
+    }
 
 
 def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -62,8 +209,8 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
         "trace_id": transaction.trace_id,
         "transaction_id": transaction.id,
         "parent_id": span.parent_id,
-        "name": cut(draft.name) or "unnamed",
-        "type": cut(draft.type) or "custom",
+        "name": text(draft.name or "unnamed"),
+        "type": text(draft.type or "custom"),
         "timestamp": span.timestamp,
         "duration": _milliseconds(span),
         "outcome": span.outcome,
@@ -72,9 +219,9 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
     if transaction.sample_rate is not None:
         event["sample_rate"] = transaction.sample_rate
     if draft.subtype is not None:
-        event["subtype"] = cut(draft.subtype)
+        event["subtype"] = text(draft.subtype)
     if draft.action is not None:
-        event["action"] = cut(draft.action)
+        event["action"] = text(draft.action)
     context = _span_context(draft)
     if context:
         event["context"] = context
@@ -85,19 +232,21 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
 
 def _span_context(draft: Any) -> dict[str, Any]:
     context: dict[str, Any] = dict(draft.context) if draft.context else {}
+    if "tags" in context:
+        context["tags"] = labels(context["tags"])
     if draft.db is not None:
-        context["db"] = {key: _db_value(key, value) for key, value in draft.db.items() if value is not None}
+        context["db"] = _db(draft.db)
     if draft.http is not None:
         context["http"] = _http(draft.http)
     destination: dict[str, Any] = {}
     if draft.address:
-        destination["address"] = cut(draft.address)
-        if isinstance(draft.port, int) and draft.port > 0:
+        destination["address"] = text(draft.address)
+        if _whole(draft.port) and draft.port > 0:
             destination["port"] = draft.port
     if draft.exit:
         kind, name = target(draft)
-        context["service"] = {"target": {"type": kind, **({"name": cut(name)} if name else {})}}
-        destination["service"] = {"resource": cut(resource(draft.type, kind, name)), "name": "", "type": ""}
+        context["service"] = {"target": {"type": text(kind), **({"name": text(name)} if name else {})}}
+        destination["service"] = {"resource": text(resource(draft.type, kind, name)), "name": "", "type": ""}
     if destination:
         context["destination"] = destination
     return context
@@ -128,70 +277,54 @@ def resource(span_type: str, kind: str, name: str | None) -> str:
 def _http(http: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if http.get("url"):
-        found["url"] = http["url"]
+        found["url"] = _long(http["url"])
     if http.get("method"):
-        found["method"] = cut(http["method"])
+        found["method"] = text(http["method"])
     status = http.get("status_code")
-    if isinstance(status, int):
+    if _whole(status):
         # Both: the server's fallback for the outcome and Kibana still read the deprecated one (spec 31.15).
-        found["status_code"] = int(status)
-        found["response"] = {"status_code": int(status)}
+        found["status_code"] = status
+        found["response"] = {"status_code": status}
     return found
 
 
-def _db_value(key: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return cut(value, LONG if key == "statement" else KEYWORD)
+def _db(db: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in db.items():
+        if key == "rows_affected":
+            if _whole(value):
+                found[key] = value
+        elif value is not None:
+            found[key] = text(value, LONG if key == "statement" else KEYWORD)
+    return found
 
 
 def error(error: dict[str, Any]) -> dict[str, Any]:
     """The event of a captured error, its strings cut."""
     event = {key: value for key, value in error.items() if value is not None}
     if "culprit" in event:
-        event["culprit"] = cut(event["culprit"])
+        event["culprit"] = text(event["culprit"])
     if "transaction" in event:
         named = event["transaction"]
-        event["transaction"] = {**named, "name": cut(named["name"]), "type": cut(named["type"])}
-    if "exception" in event:
-        event["exception"] = _exception(event["exception"])
+        event["transaction"] = {**named, "name": text(named["name"] or ""), "type": text(named["type"] or "custom")}
+    if "context" in event:
+        event["context"] = _context(event["context"])
+    event["exception"] = _exception(event["exception"])
     return event
 
 
 def _exception(found: dict[str, Any]) -> dict[str, Any]:
     event = {
         **found,
-        "type": cut(found["type"]),
-        "module": cut(found["module"]),
-        "message": cut(found["message"], LONG),
+        "type": text(found["type"]),
+        "module": text(found["module"]),
+        "message": _long(found["message"]),
     }
     if "cause" in found:
         event["cause"] = [_exception(cause) for cause in found["cause"]]
     return event
 
 
-def error_line(facts: dict[str, Any]) -> bytes:
-    """The line of an error; over the server's limit it goes without its source lines, then without its causes."""
-    event = error(facts)
-    found = line("error", event)
-    if len(found) <= MAX_EVENT_SIZE:
-        return found
-    exception = {key: value for key, value in event["exception"].items() if key not in ("cause", "stacktrace")}
-    exception["stacktrace"] = [
-        {key: value for key, value in frame.items() if not key.endswith(("context", "_line"))}
-        for frame in event["exception"].get("stacktrace", ())[:50]
-    ]
-    return line("error", {**event, "exception": exception})
-
-
 def _milliseconds(timed: Any) -> float:
     duration: float = round((timed.end_ns - timed.start_ns) / 1e6, 3)
     return duration
-
-
-def _service(transaction: Any, context: dict[str, Any]) -> dict[str, Any]:
-    if transaction.framework is None:
-        return context
-    name, version = transaction.framework
-    framework = {"name": cut(name), **({"version": cut(version)} if version else {})}
-    return {**context, "service": {**context.get("service", {}), "framework": framework}}

@@ -22,10 +22,9 @@ def facts(error: BaseException, handled: bool, *, limit: int, app_lines: int, li
     raw = stack.of_traceback(error.__traceback__, limit)
     seen: set[int] = set()
 
-    def tree(error: BaseException, depth: int) -> dict[str, Any]:
+    def tree(error: BaseException, depth: int, frames: list[stack.RawFrame]) -> dict[str, Any]:
         seen.add(id(error))
         kind = type(error)
-        frames = stack.of_traceback(error.__traceback__, limit)
         found: dict[str, Any] = {
             "type": kind.__qualname__,
             "module": kind.__module__,
@@ -34,7 +33,7 @@ def facts(error: BaseException, handled: bool, *, limit: int, app_lines: int, li
             "stacktrace": stack.render(frames, app_lines, library_lines),
         }
         causes = [
-            tree(cause, depth + 1)
+            tree(cause, depth + 1, stack.of_traceback(cause.__traceback__, limit))
             for cause in _causes(error)
             if depth < _DEPTH and len(seen) < _TOTAL and id(cause) not in seen
         ]
@@ -42,7 +41,7 @@ def facts(error: BaseException, handled: bool, *, limit: int, app_lines: int, li
             found["cause"] = causes
         return found
 
-    return {"culprit": stack.culprit(raw), "exception": tree(error, 0)}
+    return {"culprit": stack.culprit(raw), "exception": tree(error, 0, raw)}
 
 
 def message(error: BaseException) -> str:
@@ -56,7 +55,10 @@ def message(error: BaseException) -> str:
 def _causes(error: BaseException) -> list[BaseException]:
     """The direct causes: of a group its members, then ``__cause__``, else ``__context__`` unless suppressed."""
     found: list[BaseException] = []
-    members = getattr(error, "exceptions", None)
+    try:
+        members = getattr(error, "exceptions", None)
+    except Exception:  # a property of the program's
+        members = None
     if isinstance(members, (list, tuple)):
         found += [member for member in members if isinstance(member, BaseException)]
     if error.__cause__ is not None:

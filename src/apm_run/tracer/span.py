@@ -39,18 +39,17 @@ class Span:
 
     @property
     def timestamp(self) -> int:
-        """Microseconds since the epoch, derived from the transaction's one wall clock reading (spec 5)."""
-        transaction = self.transaction
-        return transaction.timestamp + (self.start_ns - transaction.start_ns) // 1000
+        """When it began, in microseconds since the epoch."""
+        return self.transaction.moment(self.start_ns)
 
 
 class Transaction:
     """A unit of work of this service: a request, a job, the program itself."""
 
     __slots__ = (
-        "_dropped", "context", "counter", "end_ns", "ended", "entry", "errors", "exit", "framework", "id", "ignored",
-        "last_error", "links", "name", "named_by_user", "outcome", "parent_id", "result", "route_prefix", "sample_rate",
-        "sampled", "spans", "start_ns", "timestamp", "trace_id", "tracer", "tracestate", "type",
+        "_dropped", "context", "counter", "end_ns", "ended", "ends", "entry", "errors", "exit", "framework", "id",
+        "ignored", "last_error", "links", "name", "named_by_user", "outcome", "parent_id", "result", "route_prefix",
+        "sample_rate", "sampled", "spans", "start_ns", "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
 
     def __init__(
@@ -96,13 +95,19 @@ class Transaction:
         self.errors: list[dict[str, Any]] = []
         self.links: list[dict[str, str]] = []
         self.last_error: BaseException | None = None
+        #: How many spans have begun in it, and how often it was ended: counters that threads can share.
         self.counter = count()
+        self.ends = count()
         self._dropped = count()
 
     @property
     def transaction(self) -> Transaction:
         """Itself: what is current may be a span or a transaction, and both have one."""
         return self
+
+    def moment(self, ns: int) -> int:
+        """A reading of the tracer's clock in microseconds since the epoch, by its one wall clock reading (spec 5)."""
+        return self.timestamp + (ns - self.start_ns) // 1000
 
     def set_name(self, name: str) -> None:
         """Name it by its route or handler, unless the user has named it."""

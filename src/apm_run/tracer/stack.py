@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from _io import open
+from stat import S_ISREG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,16 +14,14 @@ if TYPE_CHECKING:
     RawFrame = tuple[CodeType, int, dict[str, Any]]
 
 #: Files whose lines are kept, the oldest leaving first; a file over the size is not read.
-_FILES = 64
-_FILE_BYTES = 4_000_000
+_FILES = 32
+_FILE_BYTES = 1_000_000
 _LINE = 300
 _sources: dict[str, list[str]] = {}
 
 _OWN = __file__.rsplit("/", 2)[0] + "/"
 _LIBRARY_PARTS = ("/site-packages/", "/dist-packages/")
-_STDLIB = tuple(
-    {path.rstrip("/") + "/" for path in (sys.modules["os"].__file__.rsplit("/", 1)[0], sys.base_prefix + "/lib/python")}  # type: ignore[union-attr]
-)
+_STDLIB = getattr(os, "__file__", "<frozen>/os.py").rsplit("/", 1)[0] + "/"
 
 
 def of_traceback(traceback: TracebackType | None, limit: int) -> list[RawFrame]:
@@ -113,12 +113,12 @@ def _relative(path: str, module: object) -> str:
     return path.rsplit("/", 1)[-1]
 
 
-def _lines(path: str, scope: dict[str, Any]) -> list[str] | None:
+def _lines(path: str, scope: dict[str, Any]) -> list[str]:
     found = _sources.get(path)
     if found is None:
         found = _read(path, scope)
-        while len(_sources) >= _FILES:
-            _sources.pop(next(iter(_sources)), None)
+        for oldest in list(_sources)[: 1 - _FILES]:
+            _sources.pop(oldest, None)
         _sources[path] = found
     return found
 
@@ -127,13 +127,29 @@ def _read(path: str, scope: dict[str, Any]) -> list[str]:
     """Lines of a file, or of what its loader (a zip file's, say) gives; none where neither has them."""
     text = ""
     try:
-        with open(path, "rb") as file:
-            text = file.read(_FILE_BYTES).decode("utf-8", "replace")
-    except OSError:
+        if S_ISREG(os.stat(path).st_mode):  # reading a pipe would take what the program wants to read
+            with open(path, "rb") as file:
+                text = _decoded(file.read(_FILE_BYTES))
+    except (OSError, ValueError):
         source = getattr(scope.get("__loader__"), "get_source", None)
-        if source is not None:
+        if source is not None and not path.startswith("<"):
             try:
                 text = source(scope.get("__name__")) or ""
             except Exception:  # a loader is the program's: what it raises says only that there are no lines
                 text = ""
-    return [line[:_LINE] for line in text.splitlines()]
+    # As Python counts them, which knows no other ends of lines than these.
+    return [line[:_LINE] for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+
+
+def _decoded(data: bytes) -> str:
+    """The text of a source file, by its encoding declaration (PEP 263)."""
+    name = "utf-8-sig"
+    for line in data.split(b"\n", 2)[:2]:
+        _, found, rest = line.partition(b"coding")
+        if line.lstrip().startswith(b"#") and found and rest[:1] in (b":", b"="):
+            name = b"".join(rest[1:].split()[:1]).decode("ascii", "replace")
+            break
+    try:
+        return data.decode(name, "replace")
+    except LookupError:
+        return data.decode("utf-8", "replace")

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
             """An error outside any transaction, or after the end of its own."""
 
 
+#: So many errors of a transaction wait for its end; a program that goes on failing sends the others at once.
+WAITING_ERRORS = 50
+
 #: The span or transaction that is running in this context.
 current: ContextVar[Span | Transaction | None] = ContextVar("apm_run_current", default=None)
 
@@ -70,6 +73,7 @@ class Tracer:
         self._random.seed(int.from_bytes(os.urandom(16), "big"))
         running = current.get()
         if running is not None:
+            next(running.transaction.ends)
             running.transaction.ended = True
 
     def _id(self, bits: int) -> str:
@@ -123,7 +127,7 @@ class Tracer:
 
     def end_transaction(self, transaction: Transaction) -> None:
         """End it and hand it over with the spans that have ended. A second call does nothing."""
-        if transaction.ended:
+        if next(transaction.ends):  # of two threads at once, the first one ends it
             return
         transaction.ended = True
         transaction.end_ns = self._clock()
@@ -144,14 +148,21 @@ class Tracer:
     def begin(self, draft: SpanDraft, parent: Span | Transaction) -> Span:
         """Begin a span below a parent; over ``transaction_max_spans`` it is counted, not reported (spec 20.1)."""
         transaction = parent.transaction
-        span = Span(draft, transaction, parent.id, self._id(64), self._clock())
+        # An exit span is a leaf: what a task or thread begins that outlived it hangs where it hung.
+        parent_id = parent.parent_id if parent.exit else parent.id
+        span = Span(draft, transaction, parent_id or transaction.id, self._id(64), self._clock())
         maximum = self.settings.transaction_max_spans
         if maximum >= 0 and next(transaction.counter) >= maximum:
             span.dropped = True
         return span
 
     def end(self, span: Span) -> None:
-        """End a span. Its stack is caught here, where it is known to be slow enough to be worth it."""
+        """End a span. Its stack is caught here, where it is known to be slow enough to be worth it.
+
+        A second call does nothing.
+        """
+        if span.end_ns:
+            return
         span.end_ns = self._clock()
         if span.outcome is None:
             span.outcome = span.draft.outcome or SUCCESS
@@ -193,7 +204,7 @@ class Tracer:
         settings = self.settings
         event: dict[str, Any] = {
             "id": self._id(128),
-            "timestamp": self._wall() // 1000,
+            "timestamp": self._wall() // 1000 if transaction is None else transaction.moment(self._clock()),
             **errors.facts(
                 error,
                 handled,
@@ -212,7 +223,7 @@ class Tracer:
             "type": transaction.type,
         }
         event["context"] = transaction.context
-        if transaction.ended:
+        if transaction.ended or len(transaction.errors) >= WAITING_ERRORS:
             self.sink.error(event)
         else:
             transaction.errors.append(event)
@@ -222,7 +233,9 @@ class Tracer:
     def headers(self, sender: Span | Transaction) -> dict[str, str]:
         """The trace context headers of an outgoing call made by a span, or by a transaction without one (spec 14)."""
         transaction = sender.transaction
-        found = {"traceparent": propagation.traceparent(transaction.trace_id, sender.id, transaction.sampled)}
+        # A span that is not reported is nobody's parent.
+        id = transaction.id if isinstance(sender, Span) and sender.dropped else sender.id
+        found = {"traceparent": propagation.traceparent(transaction.trace_id, id, transaction.sampled)}
         if transaction.tracestate:
             found["tracestate"] = transaction.tracestate
         return found

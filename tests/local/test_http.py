@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import sqlite3
 import zlib
 
 import pytest
 from tests.local.traffic import NDJSON, ask, body, metadata, send, span, transaction
+
+from apm_run.local.store import Store
 
 INTAKE = "/intake/v2/events"
 
@@ -114,6 +117,24 @@ def test_a_too_long_event_does_not_cost_the_others(receiver):
     answer = send(receiver.port, metadata(), huge, parent)
     assert (answer.status, answer.json["accepted"]) == (400, 1)
     assert answer.json["errors"][0]["message"] == "event exceeded the permitted size"
+
+
+def test_a_store_that_cannot_be_written(receiver, monkeypatch):
+    def full(_store, _events):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Store, "add", full)
+    answer = send(receiver.port, metadata(), transaction())
+    assert (answer.status, answer.json["accepted"]) == (503, 0)
+    assert answer.json["errors"][0]["message"] == "the store cannot be written: database or disk is full"
+    monkeypatch.undo()
+    assert send(receiver.port, metadata(), transaction()).status == 202
+
+
+def test_what_went_wrong_inside_is_not_shown(receiver, monkeypatch):
+    monkeypatch.setattr(Store, "query", lambda *_: 1 / 0)
+    answer = ask(receiver.port, "GET", "/api/services")
+    assert (answer.status, answer.json) == (500, {"error": "internal error"})
 
 
 def test_five_errors_are_listed(receiver):

@@ -311,3 +311,24 @@ def test_the_dark_page_is_readable(page, receiver):
       return ratios.sort((a, b) => a[0] - b[0])[0];
     }""")
     assert ratio[0] >= 4.5, ratio
+
+
+def test_an_open_trace_grows_and_is_left_alone_otherwise(page, receiver):
+    from playwright.sync_api import expect
+
+    root = transaction("POST /orders", duration=50)
+    send(receiver.port, metadata("shop"), root, span(root, "first"))
+    page.goto(f"{receiver.url}/#/trace?id={root['transaction']['trace_id']}")
+    expect(page.locator("a.row")).to_have_count(2)
+    page.evaluate("""() => {
+      window.changes = 0;
+      new MutationObserver(() => { window.changes += 1; })
+        .observe(document.getElementById("main"), {subtree: true, childList: true, attributes: true});
+    }""")
+    with page.expect_response("**/api/trace?*"):
+        send(receiver.port, metadata("shop"), transaction("another trace"))
+    with page.expect_response("**/api/state?*"):
+        pass
+    assert page.evaluate("window.changes") == 0
+    send(receiver.port, metadata("shop"), span(root, "second"))
+    expect(page.locator("a.row")).to_have_count(3)

@@ -180,6 +180,9 @@ def test_serving_alone_ends_cleanly(number, tmp_path):
         line = process.stderr.readline()
         port = int(line.split("127.0.0.1:")[1].split()[0])
         assert send(port, metadata(), transaction()).status == 202
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(b"no HTTP at all\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
         process.send_signal(number)
         _, rest = process.communicate(timeout=30)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def server(
     store: Store, tally: Tally, observer: Observer | None, port: int, ready: Callable[[], None]
 ) -> uvicorn.Server:
     """Return a server for ``store``; ``ready`` is called as soon as it answers."""
+    # The launcher's stderr is the program's: what clients send wrong is answered, not printed.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         application(Intake(store, tally, observer), Api(store, tally), port),
         loop="asyncio",

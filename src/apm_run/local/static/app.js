@@ -36,7 +36,8 @@ function place() {
   return { view: path || "services", parameters: Object.fromEntries(new URLSearchParams(query ?? "")) };
 }
 
-async function draw() {
+/** Show the view that the address names; with `news`, only because events have arrived. */
+async function draw(news = false) {
   const mine = ++drawn;
   const { view, parameters } = place();
   const found = all[view];
@@ -47,12 +48,12 @@ async function draw() {
   const moved = address !== location.hash;
   let content;
   try {
-    content = await found({ ask, parameters, redraw: draw });
+    content = await found({ ask, parameters, redraw: () => draw(), news: news && !moved });
   } catch (error) {
     if (mine === drawn) connection(false);
     return;
   }
-  if (mine !== drawn) return;
+  if (mine !== drawn || content === null) return;
   if (moved) {
     const whole = (hash) => hash?.replace(/[?&]item=[^&]*/, "");
     if (whole(address) !== whole(location.hash)) {
@@ -91,7 +92,7 @@ async function poll() {
       if (state.change !== seen || ++quiet >= 10) {
         seen = state.change;
         quiet = 0;
-        await draw();
+        await draw(true);
       }
     } catch {
       connection(false);

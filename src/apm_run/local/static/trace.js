@@ -5,12 +5,17 @@ import { errorBody, eventBody, openDrawer } from "./detail.js";
 import { logTable } from "./views.js";
 
 const folded = new Set();
+let shown = ""; // what is drawn, as text
 const TICKS = 6;
 
 /** The view of a trace; `item` in the address ("spans:12") is shown in full at the side. */
-export async function trace({ ask, parameters, redraw }) {
+export async function trace({ ask, parameters, redraw, news }) {
   const { id, item, tab } = parameters;
   const found = await ask("trace", { id });
+  const text = JSON.stringify(found);
+  // Most events belong to other traces: thousands of lines are not built anew for them.
+  if (news && text === shown) return null;
+  shown = text;
   if (!found) return h("section.empty", null, h("h1", null, "No such trace"), h("p", null, "It may have been evicted or cleared. ", h("a", { href: "#/traces" }, "All traces")));
   const items = [
     ...found.transactions.map((each) => ({ ...each, kind: "transactions" })),

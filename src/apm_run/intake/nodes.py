@@ -149,3 +149,13 @@ class Record(_Field):
         self.fields = fields
         self.any_of = any_of
         self.needs = needs
+
+
+def each(names: str, node: Any) -> dict[str, Any]:
+    """Return the same node for each of the space-separated names."""
+    return dict.fromkeys(names.split(), node)
+
+
+def records(fields: dict[str, Any], **conditions: Any) -> ListOf:
+    """Return an array of records; an element that is not set is an error, so it is marked as required."""
+    return ListOf(Record(fields, required=True, **conditions))

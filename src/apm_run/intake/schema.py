@@ -23,25 +23,13 @@ from apm_run.intake.nodes import (
     TextOrWhole,
     Time,
     Whole,
+    each,
+    records,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 OUTCOMES = ("success", "failure", "unknown")
 #: Characters of a service name.
 SERVICE_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-")
-
-
-def _each(names: str, node: Any) -> dict[str, Any]:
-    """Return the same node for each of the space-separated names."""
-    return dict.fromkeys(names.split(), node)
-
-
-def _records(fields: dict[str, Any], **conditions: Any) -> ListOf:
-    """Return an array of records; an element that is not set is an error, so it is marked as required."""
-    return ListOf(Record(fields, required=True, **conditions))
 
 
 KEY = Text(KEYWORD)
@@ -51,12 +39,12 @@ WHOLE = Whole()
 FLAG = Flag()
 OUTCOME = Text(choices=OUTCOMES)
 
-_NAME_VERSION = _each("name version", KEY)
-_ID_NAME = Record(_each("id name", KEY))
+_NAME_VERSION = each("name version", KEY)
+_ID_NAME = Record(each("id name", KEY))
 _USER = Record({"id": TextOrWhole(), "username": KEY, "email": KEY, "domain": KEY})
 _FAAS = Record(
     {
-        **_each("id execution name version", TEXT),
+        **each("id execution name version", TEXT),
         "coldstart": FLAG,
         "trigger": Record({"type": TEXT, "request_id": TEXT}),
     }
@@ -91,7 +79,7 @@ METADATA = Record(
         ),
         "system": Record(
             {
-                **_each("architecture platform hostname configured_hostname detected_hostname host_id", KEY),
+                **each("architecture platform hostname configured_hostname detected_hostname host_id", KEY),
                 "container": Record({"id": KEY}),
                 "kubernetes": Record(
                     {
@@ -105,8 +93,8 @@ METADATA = Record(
         "cloud": Record(
             {
                 "provider": NAME,
-                **_each("region availability_zone", KEY),
-                **_each("account instance project", _ID_NAME),
+                **each("region availability_zone", KEY),
+                **each("account instance project", _ID_NAME),
                 "machine": Record({"type": KEY}),
                 "service": Record({"name": KEY}),
             }
@@ -150,7 +138,7 @@ _CONTEXT = Record(
                 "method": NAME,
                 "url": Record(
                     {
-                        **_each("full raw protocol hostname pathname search hash", KEY),
+                        **each("full raw protocol hostname pathname search hash", KEY),
                         "port": TextOrWhole(numeric=True),
                     }
                 ),
@@ -185,9 +173,9 @@ _CONTEXT = Record(
         "page": Record({"referer": TEXT, "url": TEXT}),
     }
 )
-_FRAMES = _records(
+_FRAMES = records(
     {
-        **_each("abs_path filename classname function module context_line", TEXT),
+        **each("abs_path filename classname function module context_line", TEXT),
         "lineno": WHOLE,
         "colno": WHOLE,
         "pre_context": ListOf(TEXT),
@@ -197,7 +185,7 @@ _FRAMES = _records(
     },
     any_of=("classname", "filename"),
 )
-_LINKS = _records({"trace_id": NAME, "span_id": NAME})
+_LINKS = records({"trace_id": NAME, "span_id": NAME})
 _OTEL = Record({"span_kind": TEXT, "attributes": FreeMap()})
 
 TRANSACTION = Record(
@@ -214,7 +202,7 @@ TRANSACTION = Record(
         "sampled": FLAG,
         "sample_rate": Number(),
         "span_count": Record({"started": Whole(required=True), "dropped": WHOLE}, required=True),
-        "dropped_spans_stats": _records(
+        "dropped_spans_stats": records(
             {
                 "destination_service_resource": KEY,
                 "service_target_type": Text(TARGET),
@@ -278,7 +266,7 @@ SPAN = Record(
             {
                 "db": Record(
                     {
-                        **_each("instance statement type user", TEXT),
+                        **each("instance statement type user", TEXT),
                         "link": KEY,
                         "rows_affected": WHOLE,
                     }
@@ -387,14 +375,14 @@ LOG = Record(
         "message": TEXT,
         "labels": Labels(),
         "faas": _FAAS,
-        **_each(
+        **each(
             "trace.id transaction.id span.id log.level log.logger log.origin.file.name service.name"
             " service.version service.environment service.node.name process.thread.name event.dataset",
             KEY,
         ),
-        **_each("log.origin.function error.type error.message error.stack_trace", TEXT),
+        **each("log.origin.function error.type error.message error.stack_trace", TEXT),
         "log.origin.file.line": WHOLE,
-        **_each("log service error event process", FreeMap()),
+        **each("log service error event process", FreeMap()),
     },
     required=True,
 )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Trigger module -> files below ``apm_run.instrumentations``. A test holds it against what the files say.
 BUILT_IN: dict[str, tuple[str, ...]] = {
+    "_sqlite3": ("sqlite3",),
+    "concurrent.futures.thread": ("concurrent_futures",),
     "fastapi.applications": ("fastapi",),
     "fastapi.routing": ("fastapi",),
     "flask.app": ("flask",),
@@ -26,10 +28,19 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "gunicorn.workers.gasgi": ("gunicorn",),
     "gunicorn.workers.gthread": ("gunicorn",),
     "gunicorn.workers.sync": ("gunicorn",),
+    "http.client": ("http_client",),
+    "httpx._client": ("httpx",),
+    "httpx._transports.default": ("httpx",),
+    "requests.sessions": ("requests",),
     "socketserver": ("wsgiref",),
+    "sqlite3": ("sqlite3",),
     "sqlite3.dbapi2": ("sqlite3",),
     "starlette.applications": ("starlette",),
     "starlette.routing": ("starlette",),
+    "threading": ("threading",),
+    "urllib.request": ("urllib_request",),
+    "urllib3.connectionpool": ("urllib3",),
+    "urllib3.poolmanager": ("urllib3",),
     "uvicorn.config": ("uvicorn",),
     "uvicorn.main": ("uvicorn",),
     "werkzeug.serving": ("werkzeug",),

@@ -1,8 +1,9 @@
 """The first thing that a launched interpreter runs, of whatever version: old syntax, no imports of its own."""
+
 import sys
 
 
-def _start(here, own):
+def _start(here):
     version = sys.version_info[:2]
     if version < (3, 9) or sys.implementation.name != "cpython" or len(sys.path) == 0:
         return
@@ -19,37 +20,31 @@ def _start(here, own):
         spec.loader.exec_module(package)
     from apm_run import agent
 
-    agent.start(own)
+    agent.start()
 
 
 def _run():
     here = __file__.replace("\\", "/").rpartition("/")[0]
-    own = sys.modules.get("sitecustomize")
     # Ours is for finding this file only; children find it through the environment.
     sys.path[:] = [entry for entry in sys.path if entry.replace("\\", "/").rstrip("/") != here]
     sys.path_importer_cache.pop(here, None)
+    own = sys.modules.pop("sitecustomize", None)
     error = None
     try:
-        sys.modules.pop("sitecustomize", None)
         import sitecustomize  # noqa: F401 (the program's own, if it has one)
-    except ImportError as caught:
-        if getattr(caught, "name", "sitecustomize") != "sitecustomize" or "No module" not in str(caught):
-            error = caught
     except Exception as caught:
         error = caught
-    sys.modules.setdefault("sitecustomize", own)
     try:
-        _start(here, own)
+        _start(here)
     except KeyboardInterrupt:
         raise
     except BaseException:
         if __import__("os").environ.get("APM_RUN_STRICT") == "1":
             raise
-    if error is None and sys.modules.get("sitecustomize") is own:
-        # The program has none. The site module takes this error for that, and "import sitecustomize" fails as bare.
-        error = ImportError("No module named 'sitecustomize'")
-        error.name = "sitecustomize"
     if error is not None:
+        # The program has none: the site module takes this for that, and nothing stays in sys.modules. Or its own has
+        # failed: the site module says so, as it does without us.
+        del own
         raise error
 
 

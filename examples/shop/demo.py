@@ -125,6 +125,9 @@ def start(folder: str) -> tuple:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    wrong = []
     with tempfile.TemporaryDirectory() as folder:
         process, shop, url, log = start(folder)
         try:
@@ -140,7 +143,7 @@ def main() -> int:
                 print("Ctrl-C ends it.", flush=True)
                 process.wait()
         except KeyboardInterrupt:
-            wrong = []
+            print()
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)

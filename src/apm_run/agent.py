@@ -88,12 +88,12 @@ class Agent:
 
     # Life
 
-    def arm(self, bootstrap: ModuleType | None) -> None:
+    def arm(self) -> None:
         """Wait for the imports of the program."""
         if _configured() and not (self.settings.enabled and self.settings.instrument):
             return
         self._triggers = registry.triggers()
-        hook.arm(self._triggers, self.imported, bootstrap)
+        hook.arm(self._triggers, self.imported)
         self._program.watch_exit()
         atexit.register(self.exit)
 
@@ -221,7 +221,11 @@ class Program:
 
         def exit(status: object = None, /) -> None:
             self._exit_code, self._exited = status, True
-            original(status)  # type: ignore[arg-type]
+            try:
+                original(status)  # type: ignore[arg-type]
+            except SystemExit as end:
+                end.__traceback__ = None  # from 3.11 on what is re-raised then shows no frame of ours
+                raise
 
         exit.__doc__, exit.__qualname__ = original.__doc__, "exit"
         exit.__module__ = "sys"
@@ -290,16 +294,13 @@ def _configured() -> bool:
     return "APM_RUN_CONFIG" in os.environ or any(name.startswith("ELASTIC_APM_") for name in os.environ)
 
 
-def start(bootstrap: ModuleType | None = None) -> None:
-    """Start the agent in this process, once. Never raises anything but KeyboardInterrupt.
-
-    :param bootstrap: the ``sitecustomize`` that does it.
-    """
+def start() -> None:
+    """Start the agent in this process, once. Never raises anything but KeyboardInterrupt."""
     global running
     try:
         if running is None:
             running = Agent(perf_counter_ns(), time_ns() // 1000)
-            running.arm(bootstrap)
+            running.arm()
     except KeyboardInterrupt:
         raise
     except BaseException:

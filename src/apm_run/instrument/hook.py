@@ -19,31 +19,19 @@ if TYPE_CHECKING:
 class Finder:
     """The one object that the agent puts on ``sys.meta_path``."""
 
-    __slots__ = ("_asking", "_imported", "_leftover", "_triggers")
+    __slots__ = ("_asking", "_imported", "_triggers")
 
-    def __init__(
-        self, triggers: dict[str, Any], imported: Callable[[ModuleType], None], leftover: ModuleType | None
-    ) -> None:
-        """Say what is waited for.
-
-        :param imported: called with a trigger module once the program has imported it; it must not raise.
-        :param leftover: our ``sitecustomize``, which the program must not find once it is loaded.
-        """
+    def __init__(self, triggers: dict[str, Any], imported: Callable[[ModuleType], None]) -> None:
+        """:param imported: called with a trigger module once the program has imported it; it must not raise."""
         self._triggers = triggers
         # Names that the other finders are being asked for: one of them may ask all finders in its turn, us included.
         self._asking: set[str] = set()
         self._imported = imported
-        self._leftover = leftover
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The specification that the other finders give, for a trigger module; None for all others."""
-        leftover = self._leftover
-        if leftover is not None and not getattr(leftover.__spec__, "_initializing", False):
-            self._leftover = None
-            if sys.modules.get("sitecustomize") is leftover:
-                del sys.modules["sitecustomize"]
         if name not in self._triggers or name in self._asking:
             return None
         self._asking.add(name)
@@ -110,9 +98,9 @@ class _Watch:
                 attributes["exec_module"] = self._before
 
 
-def arm(triggers: dict[str, Any], imported: Callable[[ModuleType], None], leftover: ModuleType | None = None) -> Finder:
+def arm(triggers: dict[str, Any], imported: Callable[[ModuleType], None]) -> Finder:
     """Put the hook in place, and instrument at once what is imported already."""
-    finder = Finder(triggers, imported, leftover)
+    finder = Finder(triggers, imported)
     sys.meta_path.insert(0, finder)
     for name in triggers:
         module = sys.modules.get(name)

@@ -34,15 +34,19 @@ class Agent:
         """:param start_ns: when the program began, of ``perf_counter_ns``; ``timestamp`` the same in microseconds."""
         self._start_ns = start_ns
         self._timestamp = timestamp
+        self._loaded: Settings
         self._settings: Settings | None = None
+        self._built: Tracer
         self._tracer: Tracer | None = None
-        self._exporter: Exporter | None = None
+        #: The delivery side, once there is a tracer.
+        self.exporter: Exporter | None = None
         self._triggers: dict[str, list[str]] = {}
         self._program = Program()
         #: What doctor prints: target path -> wrapped, skipped and why, failed and why.
         self.results: dict[str, str] = {}
 
-    # Built when first needed
+    # Built when first needed. Two threads may build the same at once: the first one's counts (a lock could be held by
+    # a thread that a forked child does not have).
 
     @property
     def settings(self) -> Settings:
@@ -51,34 +55,32 @@ class Agent:
             from apm_run import config, log
             from apm_run.version import __version__
 
-            self._settings, problems = config.load()
-            log.configure(self._settings)
-            log.preamble(self._settings, __version__)
-            for problem in problems:
-                log.write("warning", "option.bad", str(problem))
-            if problems:
-                more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-                say(f"{problems[0]}{more}")
+            settings, problems = config.load()
+            if self.__dict__.setdefault("_loaded", settings) is settings:
+                log.configure(settings)
+                log.preamble(settings, __version__)
+                for problem in problems:
+                    log.write("warning", "option.bad", str(problem))
+                if problems:
+                    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+                    say(f"{problems[0]}{more}")
+            self._settings = self._loaded
         return self._settings
 
     @property
-    def exporter(self) -> Exporter:
-        """The delivery side."""
-        if self._exporter is None:
-            from apm_run.export import Exporter
-
-            self._exporter = Exporter(self.settings, self._metadata)
-        return self._exporter
-
-    @property
     def tracer(self) -> Tracer:
-        """The tracer, with the program's own transaction begun."""
+        """The tracer, with the program's own transaction begun and the exporter behind it."""
         if self._tracer is None:
+            from apm_run.export import Exporter
             from apm_run.tracer import Tracer
 
-            self._tracer = Tracer(self.settings, Pipeline(self))
-            self._program.begin(self._tracer, self._start_ns, self._timestamp)
-            os.register_at_fork(after_in_child=self._forked)
+            exporter = Exporter(self.settings, self._metadata)
+            tracer = Tracer(self.settings, Pipeline(self.settings, exporter))
+            if self.__dict__.setdefault("_built", tracer) is tracer:
+                self.exporter = exporter
+                self._program.begin(tracer, self._start_ns, self._timestamp)
+                os.register_at_fork(after_in_child=self._forked)
+            self._tracer = self._built
         return self._tracer
 
     def _metadata(self) -> bytes:
@@ -126,8 +128,8 @@ class Agent:
             if _configured() and not self.settings.enabled:
                 return
             self._program.end(self)
-            if self._exporter is not None:
-                self._exporter.close()
+            if self.exporter is not None:
+                self.exporter.close()
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -150,48 +152,46 @@ class Agent:
 class Pipeline:
     """Process, encode, enqueue (design 3, steps 12-14): the tracer's sink."""
 
-    def __init__(self, agent: Agent) -> None:
-        """:param agent: for its settings and its exporter."""
-        self._agent = agent
+    def __init__(self, settings: Settings, exporter: Exporter) -> None:
+        """:param exporter: takes the encoded lines."""
+        from apm_run.intake import encode
+
+        self._settings = settings
+        self._exporter = exporter
+        self._encode = encode
 
     def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
         """Encode a transaction with its spans and errors in one piece."""
         try:
-            if not self._agent.settings.recording:
+            if not self._settings.recording:
                 return
-            from apm_run.intake import encode
-
             lines: list[bytes] = []
             # Each by itself: what can not be encoded costs nothing else.
             with guard("encode transaction"):
-                lines.append(encode.transaction_line(transaction, spans))
+                lines.append(self._encode.transaction_line(transaction, spans))
             for span in spans if transaction.sampled else ():
                 with guard("encode span"):
-                    lines.append(encode.span_line(span, self._stack(span)))
+                    lines.append(self._encode.span_line(span, self._stack(span)))
             for error in transaction.errors:
                 with guard("encode error"):
-                    lines.append(encode.error_line(error))
-            self._agent.exporter.put(b"".join(lines), len(lines))
+                    lines.append(self._encode.error_line(error))
+            self._exporter.put(b"".join(lines), len(lines))
         except Exception:
             failed("put transaction")
 
     def span(self, span: Span) -> None:
         """Encode a span that ended after its transaction."""
         try:
-            if not self._agent.settings.recording:
+            if not self._settings.recording:
                 return
-            from apm_run.intake import encode
-
-            self._agent.exporter.put(encode.span_line(span, self._stack(span)), 1)
+            self._exporter.put(self._encode.span_line(span, self._stack(span)), 1)
         except Exception:
             failed("encode span")
 
     def error(self, error: dict[str, Any]) -> None:
         """Encode an error that waits for no transaction."""
         try:
-            from apm_run.intake import encode
-
-            self._agent.exporter.put(encode.error_line(error), 1)
+            self._exporter.put(self._encode.error_line(error), 1)
         except Exception:
             failed("encode error")
 
@@ -200,7 +200,7 @@ class Pipeline:
             return None
         from apm_run.tracer import stack
 
-        settings = self._agent.settings
+        settings = self._settings
         app, library = settings.source_lines_span_app_frames, settings.source_lines_span_library_frames
         return stack.render(span.frames, app, library)
 

@@ -109,12 +109,13 @@ def _name(tokens: Tokens) -> str | None:
     kind, name = next(tokens, (_OTHER, ""))
     if kind != _IDENT:
         return None
-    while kind == _IDENT:
+    kind, _ = next(tokens, (_OTHER, ""))
+    while kind == _PERIOD:
+        kind, text = next(tokens, (_OTHER, ""))
+        if kind != _IDENT:
+            break
+        name = f"{name}.{text}"
         kind, _ = next(tokens, (_OTHER, ""))
-        if kind == _PERIOD:
-            kind, text = next(tokens, (_OTHER, ""))
-            if kind == _IDENT:
-                name = f"{name}.{text}"
     return None if kind == _CUT else name
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from apm_run.guard import failed
 from apm_run.instrument import wrap
 from apm_run.instrument.exchange import exchange
@@ -58,14 +60,23 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
         for name, make in exchange(target, tracer, where).items():
             replace(module, f"{attribute.rpartition('.')[0]}.{name}", make)
     elif isinstance(target, Factory):
-        base = resolve(module, target.base.partition(":")[2])[2]
-        replace(
-            module,
-            attribute,
-            lambda original: original if is_ours(original) else factory(original, base, target, tracer, where),
-        )
+        _make(target, module, attribute, tracer)
     else:
         replace(module, attribute, lambda original: _wrapper(target, original, tracer, where))
+
+
+def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -> None:
+    """Put one wrapper under all names of a function that makes objects, as far as their modules are loaded."""
+    base = resolve(module, target.base.partition(":")[2])[2]
+    original = resolve(module, attribute)[2]
+    if is_ours(original):  # handed on by the module that it was replaced in
+        return
+    wrapper = factory(original, base, target, tracer, target.path)
+    for path in (target.path, *target.names):
+        name, _, last = path.partition(":")
+        holder = sys.modules.get(name)
+        if holder is not None and getattr(holder, last, None) is original:
+            setattr(holder, last, wrapper)
 
 
 def _wrapper(

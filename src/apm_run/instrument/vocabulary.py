@@ -197,7 +197,7 @@ class Carry:
 class Factory:
     """A function that makes an object of a C type, and takes the type to make as an argument."""
 
-    __slots__ = ("base", "makes", "path", "position", "targets")
+    __slots__ = ("base", "makes", "names", "path", "position", "targets")
 
     def __init__(
         self,
@@ -205,6 +205,7 @@ class Factory:
         base: str,
         *,
         position: int,
+        names: tuple[str, ...] = (),
         makes: tuple[Factory, ...] = (),
         targets: tuple[Target, ...] = (),
     ) -> None:
@@ -212,12 +213,14 @@ class Factory:
 
         :param base: path of the type that is made by default; its parameter is called ``factory``.
         :param position: of the factory among the positional arguments (a method's instance is 0).
+        :param names: all paths under which the same function is found: it stays one function.
         :param makes: methods of the type that make another such object; their path is the method's name.
         :param targets: methods of the type that are spans; their path is the method's name.
         """
         self.path = path
         self.base = base
         self.position = position
+        self.names = names
         self.makes = makes
         self.targets = targets
 

@@ -21,13 +21,22 @@ def rows(call: Call, result: object, draft: SpanDraft) -> None:
 
 _STATEMENTS = tuple(Target(method, statement, observe=rows) for method in ("execute", "executemany", "executescript"))
 _CURSOR = Factory("cursor", "_sqlite3:Cursor", position=1, targets=_STATEMENTS)
+_MODULES = ("_sqlite3", "sqlite3.dbapi2", "sqlite3")
+_NAMES = tuple(f"{module}:connect" for module in _MODULES)
 
 INSTRUMENTATION = Instrumentation(
     library="sqlite3",
     versions="CPython 3.9 to 3.13",
-    # The same function under three names; the first one that is imported hands it on to the others.
+    # Whichever can be waited for: where the C module is built in, its import is not seen.
     targets=tuple(
-        Factory(f"{module}:connect", f"{module}:Connection", position=5, makes=(_CURSOR,), targets=_STATEMENTS)
-        for module in ("_sqlite3", "sqlite3.dbapi2", "sqlite3")
+        Factory(
+            f"{module}:connect",
+            f"{module}:Connection",
+            position=5,
+            names=_NAMES,
+            makes=(_CURSOR,),
+            targets=_STATEMENTS,
+        )
+        for module in _MODULES
     ),
 )

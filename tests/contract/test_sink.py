@@ -42,6 +42,7 @@ def test_it_gives_up_waiting():
             marks=pytest.mark.skipif(not SCHEMAS.exists(), reason="../shared/fixtures/schema is not here"),
         ),
     ],
+    ids=["type", "kind", "trailer", "two roots", "schema"],
 )
 def test_it_fails_the_test_at_its_end(line):
     sink = Sink()

@@ -90,8 +90,6 @@ def with_headers(headers: Any, add: Mapping[str, str]) -> Any | None:
     if kind.__module__.partition(".")[0] not in _KNOWN or not hasattr(kind, "copy") or _traced(headers):
         return None
     found = headers.copy()
-    if type(found) is not kind or not hasattr(kind, "__setitem__"):
-        return None
     for name, value in add.items():
         found[name] = value
     return found

@@ -23,6 +23,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "fastapi.routing": ("fastapi",),
     "flask.app": ("flask",),
     "flask.signals": ("flask",),
+    "gevent.thread": ("threading",),
     "gunicorn.arbiter": ("gunicorn",),
     "gunicorn.workers.base_async": ("gunicorn",),
     "gunicorn.workers.gasgi": ("gunicorn",),

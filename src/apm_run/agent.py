@@ -163,8 +163,6 @@ class Pipeline:
     def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
         """Encode a transaction with its spans and errors in one piece."""
         try:
-            if not self._settings.recording:
-                return
             lines: list[bytes] = []
             # Each by itself: what can not be encoded costs nothing else.
             with guard("encode transaction"):
@@ -182,8 +180,6 @@ class Pipeline:
     def span(self, span: Span) -> None:
         """Encode a span that ended after its transaction."""
         try:
-            if not self._settings.recording:
-                return
             self._exporter.put(self._encode.span_line(span, self._stack(span)), 1)
         except Exception:
             failed("encode span")

@@ -57,10 +57,11 @@ class Interceptor:
         self.failures = 0
 
     def running(self) -> Current | None:
-        """What is current, or None where the target is switched off."""
-        if self.failures >= TOLERATED:
+        """What is current, or None where the target or the tracer is switched off."""
+        tracer = self.tracer
+        if self.failures >= TOLERATED or not tracer.active:
             return None
-        return _get() or self.tracer.ambient
+        return _get() or tracer.ambient
 
     def parent(self) -> Current | None:
         """What the call runs in; None lets it pass straight through."""
@@ -97,7 +98,7 @@ class Interceptor:
         return opened, call.args, call.kwargs  # type: ignore[return-value]
 
     def _enter(self, parent: Current | None, call: Call) -> Current | None:
-        if self.failures >= TOLERATED or (parent is not None and parent.transaction.entry):
+        if self.failures >= TOLERATED or not self.tracer.active or (parent is not None and parent.transaction.entry):
             return None
         draft = self.describe(call)
         if draft is None:
@@ -156,6 +157,8 @@ class Interceptor:
     def fault(self, step: str) -> None:
         """A function of the instrumentation has failed: record it, and after too many let calls pass."""
         self.failures += 1
+        if self.failures >= TOLERATED:
+            self.tracer.switched_off.add(self.where)
         failed(f"{self.where}: {step}")
 
 

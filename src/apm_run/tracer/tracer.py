@@ -46,6 +46,8 @@ class Tracer:
     """One per process.
 
     :ivar ambient: the program's own transaction, the parent of what runs in no other; None once it is claimed.
+    :ivar active: whether anything is captured: not with ``recording=false``, nor once the agent stands aside. Calls
+        then go straight through, and what has begun is not reported.
     """
 
     def __init__(
@@ -61,6 +63,9 @@ class Tracer:
         self.settings = settings
         self.sink = sink
         self.ambient: Transaction | None = None
+        self.active: bool = settings.recording
+        #: Targets that have failed too often, by their paths: calls pass them straight through.
+        self.switched_off: set[str] = set()
         self._clock = clock
         self._wall = wall
         self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
@@ -134,7 +139,7 @@ class Tracer:
         if transaction.outcome is None:
             transaction.outcome = FAILURE if transaction.errors else SUCCESS
         transaction.last_error = None
-        if transaction.ignored:
+        if transaction.ignored or not self.active:
             return
         spans: list[Span] = []
         waiting = transaction.spans
@@ -179,7 +184,8 @@ class Tracer:
                 transaction.spans.remove(span)
             except ValueError:  # the ending thread took it along
                 return
-            self.sink.span(span)
+            if self.active:
+                self.sink.span(span)
 
     def fail(self, span: Span, error: BaseException) -> None:
         """The program's call has raised: the outcome follows from what it raised (spec 12)."""
@@ -195,7 +201,7 @@ class Tracer:
 
         :param parent_id: 16 hex: the span or transaction that it happened in.
         """
-        if not self.settings.recording:
+        if not self.active:
             return
         if transaction is not None:
             if transaction.last_error is error:

@@ -79,7 +79,7 @@ def begin(
     :returns: None where nothing is recorded at all.
     """
     settings = tracer.settings
-    if not settings.recording:
+    if not tracer.active:
         return None
     if _get() is None:
         tracer.claim()

@@ -118,11 +118,8 @@ def _request(scope: dict[str, Any], host: str, path: str, settings: Settings) ->
         server = scope.get("server")
         host = f"{server[0]}:{server[1]}" if server else ""
     raw = scope.get("raw_path")
-    if raw:
-        path = http_server.origin_form(raw.decode("latin-1").partition("?")[0])
-    url = http_server.url(
-        scope.get("scheme", "http"), host, http_server.quote(path), scope.get("query_string", b"").decode("latin-1")
-    )
+    path = http_server.origin_form(raw.decode("latin-1").partition("?")[0]) if raw else http_server.quote(path)
+    url = http_server.url(scope.get("scheme", "http"), host, path, scope.get("query_string", b"").decode("latin-1"))
     shown = headers.of_pairs(scope["headers"], settings.sanitize_field_names) if settings.capture_headers else None
     client = scope.get("client")
     return http_server.request(scope["method"], url, scope.get("http_version"), client[0] if client else None, shown)
@@ -197,7 +194,10 @@ class Exchange:
         self.end()
 
     def end(self) -> None:
-        """End the request; a second call does nothing."""
+        """End the request; a second call does nothing.
+
+        An application that returns without a whole answer may have been told that the client has gone: no failure.
+        """
         transaction = self.transaction
         if transaction.ended:
             return

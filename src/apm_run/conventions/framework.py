@@ -46,6 +46,6 @@ def version(name: str) -> str:
             continue
         for entry in names:
             distribution, _, rest = entry.partition("-")
-            if distribution.lower() == name and rest.endswith((".dist-info", ".egg-info")):
+            if distribution.lower() == name and rest[:1].isdigit() and rest.endswith((".dist-info", ".egg-info")):
                 return rest.rpartition(".")[0].partition("-")[0]
     return ""

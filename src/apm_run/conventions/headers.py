@@ -18,12 +18,16 @@ REDACTED = "[REDACTED]"
 
 #: Characters of all headers of a message together: a hostile one must not cost the whole event (spec 2).
 _ROOM = 16_000
+#: What holds a URL or the host of one, and so may hold a user name and a password.
+_URLS = ("host", "x-forwarded-host", "referer", "origin", "location", "content-location")
+#: How a value is shown.
+_PLAIN, _SECRET, _URL = 0, 1, 2
 #: Remembered names; a client that invents names makes them be forgotten, nothing more.
 _NAMES = 512
 
 
-class _Names(dict[object, "tuple[str, bool]"]):
-    """A name as it comes -> the name as it is shown, and whether its value is redacted. No header: an empty name."""
+class _Names(dict[object, "tuple[str, int]"]):
+    """A name as it comes -> the name as it is shown, and how its value is. What is no header has an empty name."""
 
     __slots__ = ("_matchers", "_shown")
 
@@ -31,12 +35,13 @@ class _Names(dict[object, "tuple[str, bool]"]):
         self._matchers = matchers
         self._shown = shown
 
-    def __missing__(self, key: object) -> tuple[str, bool]:
+    def __missing__(self, key: object) -> tuple[str, int]:
         name = self._shown(key)
+        # Cookies hold sessions under names of their own, so that the header as a whole is a secret.
+        secret = name == "cookie" or any_match(self._matchers, name)
         if len(self) >= _NAMES:
             self.clear()
-        # Cookies hold sessions under names of their own, so that the header as a whole is a secret.
-        found = self[key] = (name, name == "cookie" or any_match(self._matchers, name))
+        found = self[key] = (name, _SECRET if secret else _URL if name in _URLS else _PLAIN)
         return found
 
 
@@ -81,12 +86,14 @@ def of_environ(environ: dict[str, Any], matchers: tuple[Matcher, ...]) -> Header
     found: Headers = {}
     room = _ROOM
     for key, value in environ.items():
-        name, secret = names[key]
-        if not name:
+        name, way = names[key]
+        if not name or not value or value.__class__ is not str:
             continue
-        if not value or value.__class__ is not str:
-            continue
-        text = REDACTED if secret else value if len(value) <= KEYWORD else cut(value)
+        text = REDACTED if way == _SECRET else value
+        if way == _URL and "@" in text:
+            text = without_userinfo(text)
+        if len(text) > KEYWORD:
+            text = cut(text)
         room -= len(text) + len(name)
         if room < 0:
             break
@@ -103,13 +110,12 @@ def of_pairs(pairs: Iterable[tuple[Any, Any]], matchers: tuple[Matcher, ...]) ->
     found: Headers = {}
     room = _ROOM
     for key, value in pairs:
-        name, secret = names[key]
-        if secret:
-            text = REDACTED
-        else:
-            text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-            if len(text) > KEYWORD:
-                text = cut(text)
+        name, way = names[key]
+        text = REDACTED if way == _SECRET else value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        if way == _URL and "@" in text:
+            text = without_userinfo(text)
+        if len(text) > KEYWORD:
+            text = cut(text)
         room -= len(text) + len(name)
         if room < 0:
             break
@@ -121,3 +127,12 @@ def of_pairs(pairs: Iterable[tuple[Any, Any]], matchers: tuple[Matcher, ...]) ->
         else:
             found[name] = [before, text]
     return found
+
+
+def without_userinfo(url: str) -> str:
+    """A URL, or the host of one, without user name and password."""
+    scheme, absolute, rest = url.partition("://")
+    if not absolute:
+        scheme, rest = "", url
+    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    return f"{scheme}{absolute}{rest[:end].rpartition('@')[2]}{rest[end:]}"

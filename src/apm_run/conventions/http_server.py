@@ -81,8 +81,12 @@ def begin(
     settings = tracer.settings
     if not tracer.active:
         return None
-    if _get() is None:
+    running = _get()
+    if running is None:
         tracer.claim()
+    elif not traceparents and running.exit and not running.end_ns:  # a client that calls without any transport
+        sent = tracer.headers(running)
+        traceparents, tracestates = [sent["traceparent"]], [sent.get("tracestate", "")]
     context = propagation.parse(traceparents, tracestates) if traceparents else None
     transaction = tracer.begin_transaction(f"{method} unknown route", TYPE, context)
     transaction.entry = True
@@ -200,6 +204,14 @@ def die(transaction: Transaction, error: BaseException, answered: bool) -> None:
         transaction.capture(error, handled=False)
     elif not isinstance(error, SystemExit):  # cancelled or closed: no failure of this service
         return
+    fail(transaction, answered)
+
+
+def fail(transaction: Transaction, answered: bool) -> None:
+    """The application has not done what it should, so that the server answers for it or breaks off.
+
+    :param answered: as for :func:`die`.
+    """
     if not answered and transaction.result is None:
         transaction.result = "HTTP 5xx"
     if transaction.outcome is None and not transaction.ended:

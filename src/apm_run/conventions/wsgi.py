@@ -198,7 +198,8 @@ class Exchange:
                 self.end(True)
             elif hasattr(result, "__iter__") or hasattr(result, "__getitem__"):
                 return (SizedBody if hasattr(result, "__len__") else Body)(self, result, running)
-            else:  # no response at all: the server will fail
+            else:  # no response at all: the server will raise
+                http_server.fail(self.transaction, self.sent)
                 self.end(False, died=True)
         except Exception:
             failed("wsgi: response")

@@ -61,6 +61,10 @@ check: lint ## All static checks: lint, generated docs up to date, wheel content
 integration: setup ## Tests against real services
 	$(BIN)/python -m pytest integration $(ARGS)
 
+.PHONY: transparency
+transparency: setup ## CPython's own test suite, bare and traced: no outcome may change (ARGS="--python 3.13")
+	$(BIN)/python integration/transparency.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## Measure the cost of the agent
 	$(BIN)/python benchmarks/startup.py $(ARGS)

@@ -27,7 +27,7 @@ class Exporter:
     sent nor freed there.
     """
 
-    __slots__ = ("_metadata_line", "_reason", "_settings", "_workers")
+    __slots__ = ("_metadata_line", "_reason", "_settings", "_workers", "told")
 
     def __init__(self, settings: Settings, metadata_line: Callable[[], bytes]) -> None:
         """Opens and starts nothing.
@@ -39,6 +39,8 @@ class Exporter:
         #: Why nothing is sent, if so.
         self._reason: str | None = None
         self._workers: dict[int, Worker | None] = {}
+        #: Called after each request to the server, by whoever sent it; must not raise.
+        self.told: Callable[[], None] | None = None
         register_at_fork(after_in_child=self._forked)
 
     @property
@@ -46,6 +48,15 @@ class Exporter:
         """The counters of this process."""
         worker = self._workers.get(getpid())
         return worker.stats if worker is not None else ExportStats()
+
+    def facts(self) -> dict[str, str | None]:
+        """Where this process sends to, where it keeps what waits (None: in memory), why nothing is sent, if so."""
+        worker = self._workers.get(getpid())
+        reason = "disable_send is true" if self._settings.disable_send else self._reason
+        if worker is None:
+            return {"server": None, "outbox": None, "reason": reason}
+        directory = worker.outbox.directory if worker.outbox.durable else None
+        return {"server": worker.server, "outbox": directory, "reason": reason}
 
     def put(self, payload: bytes, events: int) -> None:
         """Take events in; never blocks, never raises.
@@ -119,7 +130,7 @@ class Exporter:
 
         line = _first_metadata(settings)
         outbox = Outbox(*_place(transport), line)
-        return Worker(outbox, transport, settings, ExportStats(outbox), self._metadata_line)
+        return Worker(outbox, transport, settings, ExportStats(outbox), self._metadata_line, told=self.told)
 
     def _complain(self, worker: Worker | None) -> None:
         """One line on stderr if a server was named and nothing arrived there."""

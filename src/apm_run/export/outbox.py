@@ -1,8 +1,8 @@
 """The outbox: where events wait, durable from :meth:`Outbox.put` on (design 5a).
 
-Threads, signal handlers and finalisers put into it, at any point of each other: nothing here waits for a lock. A put
-appends to a deque and, if nobody else is writing just then, writes the deque into the active segment; whoever holds
-the lock looks at the deque again after giving it back.
+Threads, signal handlers and finalisers put into it, at any point of each other: none of them waits for one that it
+interrupted. A put appends to a deque and, if nobody else is writing just then, writes the deque into the active segment;
+whoever holds the lock looks at the deque again after giving it back.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ DISK_CAP = 64 * SIZE
 MEMORY_CAP = 8 * SIZE
 #: Puts that may pile up while another thread is held up inside the outbox.
 PENDING_CAP = 10_000
-#: Seconds after which the lock's holder is taken for gone.
-PATIENCE = 5.0
 
 
 class Outbox:
@@ -98,11 +96,11 @@ class Outbox:
     def settle(self) -> None:
         """Write what waits in the deque, if nobody does."""
         pending, lock = self._pending, self._lock
-        while pending and lock.acquire(False):
-            try:
+        # Only "with" takes and gives back a lock without a point in between at which a signal handler could raise.
+        # It may wait here for a thread that came just now; it never finds the lock taken by its own.
+        while pending and not lock.locked():
+            with lock:
                 self._write()
-            finally:
-                lock.release()
 
     @property
     def waiting(self) -> int:
@@ -119,9 +117,10 @@ class Outbox:
         """What waits, oldest first: (lines, their number). What was handed out is not evicted until :meth:`unpin`."""
         index = 0
         while True:
-            with self:
+            self.settle()
+            with self._lock:
                 if index >= len(self.segments):
-                    break
+                    return
                 segment = self.segments[index]
                 if not segment.pin():
                     self._give_up(segment, "lost")
@@ -131,24 +130,25 @@ class Outbox:
 
     def squeeze(self) -> bool:
         """Compress the oldest sealed segment that is not; whether there was one. For the agent thread."""
-        with self:
+        with self._lock:
             sealed = (segment for segment in self.segments[:-1] if type(segment) is Segment)
             segment = next((segment for segment in sealed if not segment.pinned), None)
             if segment is None:
                 return False
             segment.pin()
         packed = pack(segment, self._new_path() if segment.path is not None else None)
-        with self:
+        with self._lock:
             segment.unpin()
             if packed is not None:
                 self.segments[self.segments.index(segment)] = packed
                 segment.drain()
                 self._free.append(segment)
+        self.settle()
         return packed is not None
 
     def advance(self, events: int) -> None:
         """The oldest so many events are done with; empty segments are made ready for reuse."""
-        with self:
+        with self._lock:
             self.done += events
             for segment in list(self.segments):
                 before = segment.offset
@@ -158,6 +158,7 @@ class Outbox:
                     self._recycle(segment)
                 if not events:
                     break
+        self.settle()
 
     def unpin(self) -> None:
         """The batch is over."""
@@ -166,23 +167,12 @@ class Outbox:
 
     def close(self) -> None:
         """Give back the files that hold nothing unanswered; later puts open new ones."""
-        with self:
+        with self._lock:
             for segment in [*self._free, *self.segments]:
                 if segment.waiting == 0:
                     _remove_file(segment)
             self.segments = [segment for segment in self.segments if segment.waiting]
             self._free.clear()
-
-    def __enter__(self) -> None:
-        """Wait for the lock; for the agent thread and the end of the process only."""
-        while not self._lock.acquire(True, PATIENCE):
-            # Nobody is inside for that long: a signal handler's exception came between taking the lock and the
-            # block that gives it back.
-            self._lock = allocate_lock()
-
-    def __exit__(self, *_: object) -> None:
-        """Give the lock back and write what was put meanwhile."""
-        self._lock.release()
         self.settle()
 
     def touch(self) -> None:

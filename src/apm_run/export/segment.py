@@ -294,7 +294,7 @@ def _read_records(image: Image, data: bytes, cursor: int, line: int) -> None:
         payload = data[body : body + length]
         if len(payload) < length or crc32(payload, _seed(image.generation, length, events, kind)) != checksum:
             return
-        after = (body + length + 7) & -8
+        after = min((body + length + 7) & -8, len(data))
         if at < cursor:
             image.offset = after
         elif kind == EVENTS:

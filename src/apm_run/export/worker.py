@@ -66,6 +66,7 @@ class Worker:
         "_settings",
         "_source",
         "_starting",
+        "_told",
         "_transport",
         "_unreachable",
         "_urgent",
@@ -89,8 +90,9 @@ class Worker:
         source: Callable[[], bytes],
         *,
         pace: Pace | None = None,
+        told: Callable[[], None] | None = None,
     ) -> None:
-        """:param source: gives the metadata line; called once, on the agent thread."""
+        """:param source: gives the metadata line; called once, on the agent thread. :param told: of each request."""
         self.outbox = outbox
         self.stats = stats
         self.clock = Limit.clock
@@ -104,6 +106,7 @@ class Worker:
         self.threshold = size * _SHRINK if transport.compress else size
         self._settings = settings
         self._source = source
+        self._told = told
         self._transport = transport
         self._pace = pace or Pace(settings.api_request_time, _random)
         self._max_events = _ALL
@@ -293,6 +296,8 @@ class Worker:
         finally:
             self._limit = None
             source.unpin()
+        if self._told is not None:
+            self._told()
         if not self._failed_at:
             self._latency = self.clock() - begun
         return not self._failed_at

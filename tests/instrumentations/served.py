@@ -188,7 +188,7 @@ class Served:
     def log(self) -> list[str]:
         """Its lines without what differs each time: ports, pids, times, addresses; sorted, as threads mix them."""
         text = self.output.replace(self._folder.name, "FOLDER")
-        text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+        text = re.sub(r"127\.0\.0\.1(:|', )\d+", r"127.0.0.1\1PORT", text)
         text = re.sub(
             r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d+| \+0000)?|\d\d/\w{3}/\d{4}[ :]\d\d:\d\d:\d\d", "TIME", text
         )

@@ -32,6 +32,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "http.client": ("http_client",),
     "httpx._client": ("httpx",),
     "httpx._transports.default": ("httpx",),
+    "multiprocessing.resource_tracker": ("multiprocessing",),
     "requests.sessions": ("requests",),
     "socketserver": ("wsgiref",),
     "sqlite3": ("sqlite3",),

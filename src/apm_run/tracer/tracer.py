@@ -141,11 +141,8 @@ class Tracer:
         transaction.last_error = None
         if transaction.ignored or not self.active:
             return
-        spans: list[Span] = []
-        waiting = transaction.spans
-        while waiting:  # one by one: a span that ends in another thread now is taken here or sees `ended`
-            spans.append(waiting.pop())
-        spans.reverse()
+        spans = _taken(transaction.spans)
+        transaction.errors = _taken(transaction.errors)
         self.sink.transaction(transaction, spans)
 
     # Spans
@@ -179,13 +176,8 @@ class Tracer:
         if limit >= 0 and span.end_ns - span.start_ns >= limit * 1e6 and self.settings.stack_trace_limit:
             span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit)
         transaction.spans.append(span)
-        if transaction.ended:
-            try:
-                transaction.spans.remove(span)
-            except ValueError:  # the ending thread took it along
-                return
-            if self.active:
-                self.sink.span(span)
+        if transaction.ended and _left(transaction, transaction.spans, span) and self.active:
+            self.sink.span(span)
 
     def fail(self, span: Span, error: BaseException) -> None:
         """The program's call has raised: the outcome follows from what it raised (spec 12)."""
@@ -229,10 +221,13 @@ class Tracer:
             "type": transaction.type,
         }
         event["context"] = transaction.context
-        if transaction.ended or len(transaction.errors) >= WAITING_ERRORS:
+        waiting = transaction.errors
+        if transaction.ended or len(waiting) >= WAITING_ERRORS:
             self.sink.error(event)
-        else:
-            transaction.errors.append(event)
+            return
+        waiting.append(event)
+        if _left(transaction, waiting, event):
+            self.sink.error(event)
 
     # Propagation
 
@@ -245,3 +240,26 @@ class Tracer:
         if transaction.tracestate:
             found["tracestate"] = transaction.tracestate
         return found
+
+
+def _taken(waiting: list[Any]) -> list[Any]:
+    """Take what waits for the end of a transaction.
+
+    One by one: what another thread adds now is taken here, or that thread sees the end (:func:`_left`).
+    """
+    found = []
+    while waiting:
+        found.append(waiting.pop())
+    found.reverse()
+    return found
+
+
+def _left(transaction: Transaction, waiting: list[Any], item: Any) -> bool:
+    """Whether a transaction has ended without taking what was just added; if so, that is taken back."""
+    if not transaction.ended:
+        return False
+    try:
+        waiting.remove(item)
+    except ValueError:
+        return False
+    return True

@@ -16,8 +16,9 @@ from apm_run.instrument import hook, registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
-    from typing import Any
+    from typing import Any, NoReturn
 
     from apm_run.config import Settings
     from apm_run.export import Exporter
@@ -213,19 +214,11 @@ class Program:
 
     def watch_exit(self) -> None:
         """Hear what ``sys.exit`` is called with: at exit the interpreter does not tell any more."""
-        original = sys.exit
+        sys.exit = _Exit(sys.exit, self)  # type: ignore[assignment]
 
-        def exit(status: object = None, /) -> None:
-            self._exit_code, self._exited = status, True
-            try:
-                original(status)  # type: ignore[arg-type]
-            except SystemExit as end:
-                end.__traceback__ = None  # from 3.11 on what is re-raised then shows no frame of ours
-                raise
-
-        exit.__doc__, exit.__qualname__ = original.__doc__, "exit"
-        exit.__module__ = "sys"
-        sys.exit = exit  # type: ignore[assignment]
+    def exiting(self, status: object = None) -> None:
+        """The program asks for its end."""
+        self._exit_code, self._exited = status, True
 
     def begin(self, tracer: Tracer, start_ns: int, timestamp: int) -> None:
         """Begin it, as a child of what ``TRACEPARENT`` names where a traced program started this one."""
@@ -264,6 +257,46 @@ class Program:
         transaction.outcome = "failure" if failing else "success"
         transaction.result = transaction.outcome
         tracer.end_transaction(transaction)
+
+
+class _Exit:
+    """What stands for ``sys.exit``: by all that a program can ask of it, the built-in function."""
+
+    __slots__ = ("_original", "_program")
+
+    def __init__(self, original: Callable[..., NoReturn], program: Program) -> None:
+        self._original = original
+        self._program = program
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        if len(args) < 2 and not kwargs:
+            self._program.exiting(*args)
+        try:
+            self._original(*args, **kwargs)
+        except (SystemExit, TypeError) as end:
+            end.__traceback__ = None  # from 3.11 on what is re-raised then shows no frame of ours
+            raise
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._original)
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return self._original.__doc__
+
+    @property
+    def __module__(self) -> str:  # type: ignore[override]
+        return self._original.__module__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+    def __repr__(self) -> str:
+        return repr(self._original)
+
+    def __reduce__(self) -> str:
+        return "exit"
 
 
 def _uncaught() -> BaseException | None:

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, NoReturn
 
-    from apm_run.config import Settings
+    from apm_run.config import Problem, Settings
     from apm_run.export import Exporter
+    from apm_run.instrument.vocabulary import Instrumentation
+    from apm_run.report import Reporter
     from apm_run.tracer import Span, Tracer, Transaction
 
 #: The running agent of this process, or None.
 running: Agent | None = None
+
+#: The package of the official agent: a program that imports it is traced by that one, and not by us.
+OFFICIAL = "elasticapm"
 
 
 class Agent:
@@ -41,10 +46,21 @@ class Agent:
         self._tracer: Tracer | None = None
         #: The delivery side, once there is a tracer.
         self.exporter: Exporter | None = None
-        self._triggers: dict[str, list[str]] = {}
         self._program = Program()
-        #: What doctor prints: target path -> wrapped, skipped and why, failed and why.
+        # For the report that doctor prints.
+        #: Trigger module -> files of instrumentations; those of these modules that were imported before the agent.
+        self.triggers: dict[str, list[str]] = {}
+        self.early: frozenset[str] = frozenset()
+        #: File -> what it says, once it is loaded.
+        self.loaded: dict[str, Instrumentation] = {}
+        #: Target path or file -> wrapped, disabled, skipped and why, failed and why.
         self.results: dict[str, str] = {}
+        self.problems: list[Problem] = []
+        #: Why nothing is traced here, if so.
+        self.aside = ""
+        #: What the start has cost.
+        self.startup_ns = 0
+        self.reporter: Reporter | None = None
 
     # Built when first needed. Two threads may build the same at once: the first one's counts (a lock could be held by
     # a thread that a forked child does not have).
@@ -58,6 +74,7 @@ class Agent:
 
             settings, problems = config.load()
             if self.__dict__.setdefault("_loaded", settings) is settings:
+                self.problems = problems
                 log.configure(settings)
                 log.preamble(settings, __version__)
                 for problem in problems:
@@ -76,13 +93,26 @@ class Agent:
             from apm_run.tracer import Tracer
 
             exporter = Exporter(self.settings, self._metadata)
-            tracer = Tracer(self.settings, Pipeline(self.settings, exporter))
+            pipeline = Pipeline(self.settings, exporter)
+            sink = pipeline if self.reporter is None else self.reporter.sink(pipeline, exporter)
+            tracer = Tracer(self.settings, sink)
             if self.__dict__.setdefault("_built", tracer) is tracer:
                 self.exporter = exporter
                 self._program.begin(tracer, self._start_ns, self._timestamp)
                 os.register_at_fork(after_in_child=self._forked)
             self._tracer = self._built
+            if self.aside:
+                self._tracer.active = False
         return self._tracer
+
+    @property
+    def program_name(self) -> str:
+        """The program as its user would call it."""
+        return _program_name()
+
+    def switched_off(self, path: str) -> bool:
+        """Whether a target has failed too often."""
+        return self._tracer is not None and path in self._tracer.switched_off
 
     def _metadata(self) -> bytes:
         from apm_run.collect import metadata
@@ -94,43 +124,65 @@ class Agent:
     def arm(self) -> None:
         """Wait for the imports of the program."""
         if _configured() and not (self.settings.enabled and self.settings.instrument):
+            name = "instrument" if self.settings.enabled else "enabled"
+            self.aside = f"{name} is false ({self.settings.origin(name)})"
             return
-        self._triggers = registry.triggers()
-        hook.arm(self._triggers, self.imported)
+        self.triggers = {**registry.triggers(), OFFICIAL: []}
+        self.early = frozenset(name for name in self.triggers if name in sys.modules)
+        hook.arm(self.triggers, self.imported)
         self._program.watch_exit()
         atexit.register(self.exit)
 
     def imported(self, module: ModuleType) -> None:
         """A trigger module has been imported by the program. Never raises (BaseException: launching.md 3)."""
         try:
-            if not (self.settings.enabled and self.settings.instrument):
+            if self.aside or not (self.settings.enabled and self.settings.instrument):
                 return
-            from apm_run.instrument.patch import instrument
-
-            for file in self._triggers[module.__name__]:
-                try:
-                    instrumentation = registry.load(file)
-                    if not self._disabled(instrumentation.library):
-                        instrument(instrumentation, module, self.tracer, self.results)
-                except Exception as error:
-                    self.results[file] = f"failed: {type(error).__name__}: {error}"
-                    failed(f"load {file}")
+            if module.__name__ == OFFICIAL:
+                self._stand_aside()
+            for file in self.triggers[module.__name__]:
+                self._instrument(file, module)
+            self.tell()
         except KeyboardInterrupt:
             raise
         except BaseException:
             failed(f"imported {module.__name__}")
 
-    def _disabled(self, library: str) -> bool:
-        return any(matcher.match(library) for matcher in self.settings.disable_instrumentations)
+    def _instrument(self, file: str, module: ModuleType) -> None:
+        from apm_run.instrument.patch import instrument
+
+        try:
+            instrumentation = self.loaded[file] = registry.load(file)
+            if any(matcher.match(instrumentation.library) for matcher in self.settings.disable_instrumentations):
+                self.results[file] = "disabled: by disable_instrumentations"
+            else:
+                instrument(instrumentation, module, self.tracer, self.results)
+        except Exception as error:
+            self.results[file] = f"failed: {type(error).__name__}: {error}"
+            failed(f"load {file}")
+
+    def _stand_aside(self) -> None:
+        """The program brings the official agent along: from now on nothing here is ours (design 5)."""
+        self.aside = f"the program imports {OFFICIAL}, the official agent"
+        if self._tracer is not None:
+            self._tracer.active = False
+        say(f"{self.aside}: apm-run stands aside in this process")
+
+    def tell(self, state: str = "running") -> None:
+        """Write the report, if there is to be one; what is imported already at the start goes into the first."""
+        if self.reporter is not None and self.startup_ns:
+            self.reporter.write(state)
 
     def exit(self) -> None:
         """The interpreter exits: end the program's transaction, send what is left (design 5a)."""
         try:
             if _configured() and not self.settings.enabled:
                 return
-            self._program.end(self)
+            if not self.aside:
+                self._program.end(self)
             if self.exporter is not None:
                 self.exporter.close()
+            self.tell("ended")
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -323,13 +375,25 @@ def _configured() -> bool:
     return "APM_RUN_CONFIG" in os.environ or any(name.startswith("ELASTIC_APM_") for name in os.environ)
 
 
-def start() -> None:
-    """Start the agent in this process, once. Never raises anything but KeyboardInterrupt."""
+def start(began_ns: int = 0) -> None:
+    """Start the agent in this process, once. Never raises anything but KeyboardInterrupt.
+
+    :param began_ns: when its loading began, of ``perf_counter_ns``.
+    """
     global running
     try:
         if running is None:
             running = Agent(perf_counter_ns(), time_ns() // 1000)
+            path = os.environ.get("APM_RUN_REPORT")
+            if path:
+                from apm_run.report import Reporter
+
+                running.reporter = Reporter(running, path)
+            armed_ns = perf_counter_ns()
             running.arm()
+            loaded_ns = running._start_ns - (began_ns or running._start_ns)
+            running.startup_ns = loaded_ns + perf_counter_ns() - armed_ns
+            running.tell()
     except KeyboardInterrupt:
         raise
     except BaseException:

@@ -65,6 +65,10 @@ integration: setup ## Tests against real services
 transparency: setup ## CPython's own test suite, bare and traced: no outcome may change (ARGS="--python 3.13")
 	$(BIN)/python integration/transparency.py $(ARGS)
 
+.PHONY: versions
+versions: setup ## Starlette and FastAPI of many releases; writes docs/reference/tested-versions.md
+	$(BIN)/python integration/versions.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## Measure the cost of the agent
 	$(BIN)/python benchmarks/startup.py $(ARGS)

@@ -90,9 +90,17 @@ class Trace:
         return self._sink.tree(self.id)
 
     def line(self) -> str:
-        """The transaction in one line: name, result, outcome, and the errors with whether they were handled."""
+        """The transaction in one line: name, result, outcome, and the errors with whether they were handled.
+
+        A group of one is shown as its member: releases differ in whether they unwrap it.
+        """
         transaction = self.transaction
-        errors = [f"{e['exception']['type']}({e['exception']['handled']})" for e in self.errors]
+        errors = []
+        for event in self.errors:
+            error = event["exception"]
+            while error["type"].endswith("ExceptionGroup") and len(error.get("cause", ())) == 1:
+                (error,) = error["cause"]
+            errors.append(f"{error['type']}({error['handled']})")
         words = [transaction["name"], transaction.get("result"), transaction["outcome"], *errors]
         return " | ".join(str(word) for word in words)
 

@@ -201,7 +201,7 @@ def die(transaction: Transaction, error: BaseException, answered: bool) -> None:
     if isinstance(error, Exception):
         if gone(error):
             return
-        transaction.capture(error, handled=False)
+        _report(transaction, error)
     elif not isinstance(error, SystemExit):  # cancelled or closed: no failure of this service
         return
     fail(transaction, answered)
@@ -218,6 +218,15 @@ def fail(transaction: Transaction, answered: bool) -> None:
         transaction.outcome = FAILURE
 
 
+def _report(transaction: Transaction, error: Exception) -> None:
+    """Report an error nobody handled; not again where a task group has only put it into a group of one."""
+    member: object = error
+    while member.__class__.__name__.endswith("ExceptionGroup") and len(member.exceptions) == 1:  # type: ignore[attr-defined]
+        member = member.exceptions[0]  # type: ignore[attr-defined]
+    if member is error or member is not transaction.last_error:
+        transaction.capture(error, handled=False)
+
+
 def gone(error: BaseException) -> bool:
     """Whether an exception says that the client has disconnected."""
     return type(error).__name__ in _GONE
@@ -228,6 +237,6 @@ def escape(error: BaseException) -> None:
     try:
         transaction = served()
         if transaction is not None and isinstance(error, Exception) and not gone(error):
-            transaction.capture(error, handled=False)
+            _report(transaction, error)
     except Exception:
         failed("http_server: escape")

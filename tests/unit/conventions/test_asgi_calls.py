@@ -230,6 +230,31 @@ def test_one_request_through_many_layers(seen):
     assert seen.transactions[0]["context"]["service"]["framework"]["name"] == "tests"
 
 
+class ExceptionGroup(Exception):  # as the built-in one, which older releases of Python do not have
+    def __init__(self, exceptions):
+        super().__init__("group")
+        self.exceptions = exceptions
+
+
+def test_an_error_that_a_task_group_wraps_is_one(seen):
+    """An inner framework lets it out, the outer one in a group."""
+    error = ValueError()
+
+    async def raising(scope, receive, send):
+        raise error
+
+    async def grouping(scope, receive, send):
+        try:
+            await layer(scope, receive, send)
+        except ValueError as raised:
+            raise ExceptionGroup((ExceptionGroup((raised,)),)) from None
+
+    layer = asgi.application(seen.tracer, raising, "tests")
+    with pytest.raises(ExceptionGroup):
+        call(asgi.application(seen.tracer, grouping, None))
+    assert seen.lines() == ["GET unknown route | HTTP 5xx | failure | False | ValueError"]
+
+
 def test_what_the_server_begins_while_it_gets_the_last_message(seen):
     """The next request of a connection may begin in a copy of this one's context: it is another request."""
     app = asgi.application(seen.tracer, plain, None)

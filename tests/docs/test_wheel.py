@@ -54,7 +54,7 @@ def test_file_list(wheel: zipfile.ZipFile) -> None:
 def test_only_source_and_the_files_of_the_page(wheel: zipfile.ZipFile) -> None:
     known = {".py", ".typed", ".html", ".css", ".js", ".svg", ".sql"}
     others = {name for name in wheel.namelist() if name.startswith("apm_run/") and Path(name).suffix not in known}
-    assert others == {"apm_run/cli/apm-run"}
+    assert others == {"apm_run/cli/apm-run", "apm_run/cli/apm-run-copy"}
 
 
 def test_bootstrap_and_launcher_are_those_of_the_repository(wheel: zipfile.ZipFile) -> None:

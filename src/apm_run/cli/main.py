@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 #: The first words that are subcommands and not programs. The shell script has the same list.
-COMMANDS = ("local",)
+COMMANDS = ("bundle", "local")
 
 USAGE = """\
 usage: apm-run [OPTIONS] COMMAND [ARGS]...
@@ -31,14 +31,16 @@ def main(arguments: list[str], ignored: str = "") -> NoReturn:
     if not arguments:
         _usage()
     if arguments[0] in COMMANDS:
-        from apm_run.cli.local import command
+        _needs_click(arguments[0])
+        from importlib import import_module
 
-        command(arguments[1:])
+        import_module(f"apm_run.cli.{arguments[0]}").command(arguments[1:])
     process = launch.Process.current(ignored)
     words = arguments
     if arguments[0] == "--":
         words = arguments[1:]
     elif arguments[0].startswith("-"):
+        _needs_click(arguments[0].partition("=")[0])
         from apm_run.cli import options
 
         chosen = options.parse(arguments)
@@ -52,6 +54,23 @@ def main(arguments: list[str], ignored: str = "") -> NoReturn:
     if not words:
         _usage()
     launch.become(words, process)
+
+
+def _needs_click(word: str) -> None:
+    """Exit with one line where click is missing or too new for this interpreter, as it may be in a bundle."""
+    try:
+        import click  # noqa: F401
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        python = ".".join(map(str, sys.version_info[:2]))
+        launch.leave(
+            launch.Failure(
+                2,
+                word,
+                f"needs the package click, which Python {python} can not load ({reason}); "
+                "set ELASTIC_APM_... in the environment instead, or install click beside apm-run",
+            )
+        )
 
 
 def _usage() -> NoReturn:

@@ -31,7 +31,8 @@ Examples:
   apm-run --local python app.py
 
 \b
-Subcommand ("apm-run -- local" runs a program of that name):
+Subcommands ("apm-run -- local" runs a program of that name):
+  apm-run bundle   the agent as one directory, to copy into any image
   apm-run local    the receiver and its page alone, for any Elastic agent"""
 
 

@@ -44,7 +44,7 @@ class Server:
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Server:  # noqa: PYI034
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.open: list[socket.socket] = []
@@ -88,8 +88,8 @@ class Server:
             self.open.append(sock)
             self.connections += 1
             thread = threading.Thread(target=self._serve, args=(sock, self.connections), daemon=True)
-            self.threads.append(thread)
             thread.start()
+            self.threads.append(thread)
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         try:

@@ -38,11 +38,12 @@ class Authority:
         extensions = folder / "ext"
         extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
         new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-days", "30"]
+        sign = ["openssl", "x509", "-req", "-days", "30", "-in", folder / "csr"]
         for command in (
             [*new, "-x509", "-subj", "/CN=own authority", "-keyout", folder / "ca.key", "-out", self.ca],
             [*new, "-subj", "/CN=127.0.0.1", "-keyout", key, "-out", folder / "csr"],
-            ["openssl", "x509", "-req", "-in", folder / "csr", "-CA", self.ca, "-CAkey", folder / "ca.key", "-days", "30"]
-            + ["-CAcreateserial", "-extfile", extensions, "-out", self.certificate],
+            [*sign, "-CA", self.ca, "-CAkey", folder / "ca.key", "-CAcreateserial", "-extfile", extensions, "-out",
+             self.certificate],
         ):  # fmt: skip
             subprocess.run(list(map(str, command)), check=True, capture_output=True)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -69,9 +69,10 @@ def test_a_server_that_will_not_have_us_is_asked_at_the_slowest_pace(status):
 
 
 def test_a_redirect_is_not_followed_and_said_so():
-    with Server(
-        answers=[b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"]
-    ) as server, exporter(server.url) as made:
+    with (
+        Server(answers=[b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"]) as server,
+        exporter(server.url) as made,
+    ):
         made.put(event(1), 1)
         made.close()
         assert "redirect" in made.stats.last_error

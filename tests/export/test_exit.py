@@ -34,7 +34,10 @@ import sys, time
 from tests.export.support import event, settings, METADATA
 from apm_run.export import Exporter
 import atexit
-url, when = sys.argv[1:]
+url, when, place = sys.argv[1:]
+if place == "memory":
+    from apm_run.export import statedir
+    statedir.candidates = lambda environ: ()
 made = Exporter(settings(url), lambda: METADATA)
 begin = []
 @atexit.register
@@ -53,10 +56,10 @@ elif when == "sent":
 """
 
 
-def run(url: str, when: str, state: str, python: str = sys.executable) -> tuple[float, int, int]:
+def run(url: str, when: str, state: str, place: str = "disk", python: str = sys.executable) -> tuple[float, int, int]:
     env = environment(PYTHONPATH=f"{ROOT / 'src'}:{ROOT}", APM_RUN_STATE_DIR=state, APM_RUN_STRICT="1")
     done = subprocess.run(
-        [python, "-c", PROGRAM, url, when], env=env, capture_output=True, text=True, timeout=30, check=True
+        [python, "-c", PROGRAM, url, when, place], env=env, capture_output=True, text=True, timeout=30, check=True
     )
     seconds, accepted, waiting = done.stdout.split()
     return float(seconds), int(accepted), int(waiting)
@@ -66,11 +69,8 @@ def run(url: str, when: str, state: str, python: str = sys.executable) -> tuple[
 @pytest.mark.parametrize("place", ["disk", "memory"])
 @pytest.mark.parametrize("behaviour", LIMITS)
 def test_delay_of_the_end(behaviour, place, when, state):
-    directory = str(state) if place == "disk" else "/proc/nowhere"
-    if place == "memory":
-        pytest.importorskip("os").environ["TMPDIR"] = "/proc"
     with Server(answers=[behaviour]) as server:
-        seconds, accepted, waiting = run(server.url, when, directory)
+        seconds, _, waiting = run(server.url, when, str(state), place)
         allowed = LIMITS[behaviour][place == "memory"]
         assert seconds < allowed
         if behaviour == 202:
@@ -98,7 +98,7 @@ def versions() -> list[str]:
 def test_the_end_delivers_on_every_python(python, state):
     with Server() as server:
         for when in ("before", "exit"):
-            _, accepted, waiting = run(server.url, when, str(state), python)
+            _, accepted, waiting = run(server.url, when, str(state), python=python)
             assert (accepted, waiting) == (2, 0)
         assert numbers(server.events) == [1, 2, 1, 2]
         assert left(state) == []
@@ -120,8 +120,7 @@ def test_back_off_does_not_delay_the_end_and_one_last_try_is_made():
         begin = time.perf_counter()
         made.close()
         assert time.perf_counter() - begin < 0.3
-        made.close()
-        assert len(server.requests) >= 3
+        assert len(server.requests) == 3
 
 
 def test_a_backlog_does_not_hold_the_end_for_longer(state):

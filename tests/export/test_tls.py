@@ -113,7 +113,7 @@ class Proxy:
         self.threads = [threading.Thread(target=self._accept, daemon=True)]
         self.threads[0].start()
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Proxy:  # noqa: PYI034
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,8 +1,8 @@
 """The outbox: where events wait, durable from :meth:`Outbox.put` on (design 5a).
 
 Threads, signal handlers and finalisers put into it, at any point of each other: none of them waits for one that it
-interrupted. A put appends to a deque and, if nobody else is writing just then, writes the deque into the active segment;
-whoever holds the lock looks at the deque again after giving it back.
+interrupted. A put appends to a deque and, if nobody else is writing just then, writes the deque into the active
+segment; whoever holds the lock looks at the deque again after giving it back.
 """
 
 from __future__ import annotations

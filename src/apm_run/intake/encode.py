@@ -179,8 +179,7 @@ def _context(context: dict[str, Any]) -> dict[str, Any]:
         found["request"] = request = dict(found["request"])
         request["method"] = text(request.get("method", ""))
         if "url" in request:
-            parts = request["url"].items()
-            request["url"] = {part: value if _whole(value) else text(value) for part, value in parts}
+            request["url"] = _url(request["url"])
         if "headers" in request:
             request["headers"] = _headers(request["headers"])
     if "response" in found:
@@ -189,6 +188,13 @@ def _context(context: dict[str, Any]) -> dict[str, Any]:
             del response["status_code"]
         if "headers" in response:
             response["headers"] = _headers(response["headers"])
+    return found
+
+
+def _url(parts: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {part: text(value) for part, value in parts.items() if part != "port"}
+    if _whole(parts.get("port")):
+        found["port"] = parts["port"]
     return found
 
 
@@ -245,29 +251,28 @@ def _span_context(draft: Any) -> dict[str, Any]:
             destination["port"] = draft.port
     if draft.exit:
         kind, name = target(draft)
-        context["service"] = {"target": {"type": text(kind), **({"name": text(name)} if name else {})}}
+        context["service"] = {"target": {"type": kind, **({"name": name} if name else {})}}
         destination["service"] = {"resource": text(resource(draft.type, kind, name)), "name": "", "type": ""}
     if destination:
         context["destination"] = destination
     return context
 
 
-def target(draft: Any) -> tuple[str, str | None]:
-    """Type and name of the service target of an exit span (spec 19); what was set explicitly wins."""
-    kind = draft.target_type or draft.subtype or draft.type
-    if draft.target_name is not None:
-        return kind, draft.target_name
-    if draft.db is not None:
-        return kind, draft.db.get("instance")
+def target(draft: Any) -> tuple[str, str]:
+    """Type and name (or ``""``) of the service target of an exit span (spec 19); what was set explicitly wins."""
+    name = draft.target_name
     message = (draft.context or {}).get("message")
-    if message is not None:
-        return kind, (message.get("queue") or {}).get("name")
-    if draft.http is not None:
-        return kind, draft.http.get("host")
-    return kind, None
+    if name is None:
+        if draft.db is not None:
+            name = draft.db.get("instance")
+        elif message is not None:
+            name = (message.get("queue") or {}).get("name")
+        elif draft.http is not None:
+            name = draft.http.get("host")
+    return text(draft.target_type or draft.subtype or draft.type), text(name or "")
 
 
-def resource(span_type: str, kind: str, name: str | None) -> str:
+def resource(span_type: str, kind: str, name: str) -> str:
     """``destination.service.resource``, deprecated and still read by older servers (spec 19)."""
     if not name:
         return kind

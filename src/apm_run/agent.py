@@ -359,15 +359,27 @@ def _uncaught() -> BaseException | None:
 
 def _program_name() -> str:
     """The program as its user would call it: the script's or the module's name."""
-    argv = getattr(sys, "orig_argv", None) or sys.argv
+    argv = _command()
     for position, argument in enumerate(argv[1:], 1):
         if argument == "-m" and position + 1 < len(argv):
-            return str(argv[position + 1])
+            return argv[position + 1]
         if argument == "-c":
             return "python -c"
         if not argument.startswith("-"):
-            return str(argument).rsplit("/", 1)[-1]
+            return argument.rsplit("/", 1)[-1]
     return "python"
+
+
+def _command() -> list[str]:
+    """The interpreter's own command line, which ``sys`` holds from Python 3.10 on."""
+    found: list[str] | None = getattr(sys, "orig_argv", None)
+    if found is not None:
+        return found
+    try:
+        with open("/proc/self/cmdline", "rb") as file:
+            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return ["python", *sys.argv]
 
 
 def _configured() -> bool:

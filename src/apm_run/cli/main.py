@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 #: The first words that are subcommands and not programs. The shell script has the same list.
-COMMANDS = ("bundle", "local")
+COMMANDS = ("bundle", "doctor", "local")
 
 USAGE = """\
 usage: apm-run [OPTIONS] COMMAND [ARGS]...

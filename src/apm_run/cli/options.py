@@ -33,6 +33,7 @@ Examples:
 \b
 Subcommands ("apm-run -- local" runs a program of that name):
   apm-run bundle   the agent as one directory, to copy into any image
+  apm-run doctor   why there is no data: what is wrong, and what to do about it
   apm-run local    the receiver and its page alone, for any Elastic agent"""
 
 
@@ -102,24 +103,29 @@ def _option(*names: str, **facts: Any) -> click.Option:
     return click.Option(names, callback=_value, **facts)
 
 
+#: The options that stand for the agent's own; ``doctor`` takes them too.
+OF_THE_AGENT: list[click.Parameter] = [
+    _option("--service-name", metavar="NAME", help="Name of the service. Default: found from the program."),
+    _option("--environment", metavar="NAME", help="Where it runs: production, staging, ..."),
+    _option("--server-url", metavar="URL", help="APM Server. Default: http://127.0.0.1:8200."),
+    _option("--secret-token", metavar="TOKEN", help="Secret token of the server (*)."),
+    _option("--api-key", metavar="KEY", help="API key for the server (*)."),
+    click.Option(["--config"], metavar="FILE", callback=_file, help="TOML file with options; it must exist."),
+    _option("--log-level", metavar="LEVEL", help="Log of the agent: debug, info, warning, error, off."),
+    click.Option(
+        ["--set", "assignments"],
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_assignments,
+        help="Any other option of the agent; can be repeated.",
+    ),
+]
+
 _COMMAND = click.Command(
     "apm-run",
     context_settings={"allow_interspersed_args": False, "max_content_width": 100},
     params=[
-        _option("--service-name", metavar="NAME", help="Name of the service. Default: found from the program."),
-        _option("--environment", metavar="NAME", help="Where it runs: production, staging, ..."),
-        _option("--server-url", metavar="URL", help="APM Server. Default: http://127.0.0.1:8200."),
-        _option("--secret-token", metavar="TOKEN", help="Secret token of the server (*)."),
-        _option("--api-key", metavar="KEY", help="API key for the server (*)."),
-        click.Option(["--config"], metavar="FILE", callback=_file, help="TOML file with options; it must exist."),
-        _option("--log-level", metavar="LEVEL", help="Log of the agent: debug, info, warning, error, off."),
-        click.Option(
-            ["--set", "assignments"],
-            metavar="NAME=VALUE",
-            multiple=True,
-            callback=_assignments,
-            help="Any other option of the agent; can be repeated.",
-        ),
+        *OF_THE_AGENT,
         click.Option(["--local"], is_flag=True, help="No server: receive here and show it on a local web page."),
         click.Option(["--keep"], is_flag=True, help="With --local: keep the page after the end, until Ctrl-C."),
         click.Argument(["command"], nargs=-1, type=click.UNPROCESSED, metavar="COMMAND [ARGS]..."),

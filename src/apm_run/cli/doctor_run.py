@@ -1,0 +1,284 @@
+"""``apm-run doctor -- COMMAND``: run it traced, watch its tree, and judge each of its processes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from apm_run.cli import launch
+from apm_run.cli.doctor_command import _flags
+from apm_run.cli.doctor_findings import Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Seconds between two looks at the tree; and for what is left of it once COMMAND has ended.
+_LOOK = 0.03
+_LINGER = 2.0
+
+_PYTHON = re.compile(r"(python|pypy)[\d.]*[a-z]*$")
+
+#: Verdicts. The first three are fine.
+TRACED, QUIET, SKIPPED = "traced", "hooked, no traffic", "skipped"
+UNTRACED, UNDELIVERED, UNSENT = "not traced", "not delivered", "not sent"
+
+_FIXES = {
+    SKIPPED: "see the reason: the program itself runs as without apm-run",
+    UNDELIVERED: "see what is said of the server",
+    UNSENT: "see what is said of the options",
+}
+
+
+class Run:
+    """One run of COMMAND.
+
+    :ivar status: its exit code; minus the number of the signal that it died by; None if it did not start.
+    :ivar reports: pid -> what the process itself says (docs/reference/doctor.md).
+    """
+
+    def __init__(self, words: list[str], environment: dict[bytes, bytes], to_stderr: bool) -> None:
+        """:param to_stderr: put its output there, for ours is JSON."""
+        self.status: int | None = None
+        self.reports: dict[int, dict[str, Any]] = {}
+        self._tree = Tree()
+        folder = tempfile.mkdtemp(prefix="apm-run-doctor-")
+        try:
+            environment = {**environment, b"APM_RUN_REPORT": os.fsencode(folder)}
+            launch.mark(environment, launch.bootstrap(), os.getpid())
+            self._run(words, environment, to_stderr)
+            self._read(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run(self, words: list[str], environment: dict[bytes, bytes], to_stderr: bool) -> None:
+        file = launch.find(words[0], environment)
+        sys.stdout.flush()
+        output = 2 if to_stderr else None
+        try:
+            child = subprocess.Popen(words, executable=file, env=environment, stdout=output)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise launch.refusal(words[0], error) from None
+            shell = ["/bin/sh", os.fsdecode(file), *words[1:]]
+            child = subprocess.Popen(shell, env=environment, stdout=output)
+        # What the terminal sends reaches the program by itself; the report comes when it has ended.
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: child.send_signal(number))
+        while child.poll() is None:
+            self._tree.look()
+            time.sleep(_LOOK)
+        self.status = child.returncode
+        deadline = time.monotonic() + _LINGER
+        while self._tree.look() and time.monotonic() < deadline:
+            time.sleep(_LOOK)
+
+    def _read(self, folder: str) -> None:
+        for name in sorted(os.listdir(folder)):
+            if name.endswith(".json"):
+                try:
+                    with open(os.path.join(folder, name), encoding="utf-8") as file:
+                        report = json.load(file)
+                    self.reports[int(report["pid"])] = report
+                except (OSError, ValueError, KeyError):
+                    continue
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Each process: ``pid``, ``program``, ``verdict``, ``reason``, ``fix``, ``running``, ``report``."""
+        pids = sorted({*self.reports, *self._tree.pythons})
+        return [self._process(pid) for pid in pids]
+
+    def _process(self, pid: int) -> dict[str, Any]:
+        report = self.reports.get(pid)
+        seen = self._tree.pythons.get(pid)
+        program = report.get("started", {}).get("program") if report else None
+        fix = ""
+        if report is not None:
+            verdict, reason = judge(report)
+        else:
+            verdict = UNTRACED
+            reason, fix = seen.reason() if seen is not None else ("", "")
+        return {
+            "pid": pid,
+            "program": program or (seen.program if seen is not None else None),
+            "verdict": verdict,
+            "reason": reason,
+            "fix": fix or _FIXES.get(verdict, ""),
+            "running": _alive(pid),
+            "report": report,
+        }
+
+
+def judge(report: dict[str, Any]) -> tuple[str, str]:
+    """The verdict on a process by its report, and the reason."""
+    if report.get("aside"):
+        return SKIPPED, report["aside"]
+    if not report["recording"]:
+        return SKIPPED, "recording is false"
+    if not report["transactions"]:
+        return QUIET, "it has ended no transaction"
+    export = report["export"]
+    counts = f"{report['transactions']} transactions, {export['accepted']} events accepted"
+    if export["accepted"]:
+        return TRACED, counts
+    if export["reason"]:
+        return UNSENT, export["reason"]
+    if export["rejected"]:
+        return UNDELIVERED, f"{export['rejected']} events rejected: {'; '.join(export['reasons'][:3])}"
+    if export["dropped"]:
+        return UNDELIVERED, _dropped(export)
+    kept = f"; {export['waiting']} events wait in {export['outbox']}" if export["outbox"] else ""
+    return UNDELIVERED, f"{export['last_error'] or 'it ended before the server answered'}{kept}"
+
+
+def _dropped(export: dict[str, Any]) -> str:
+    return "events dropped: " + ", ".join(f"{count} {reason}" for reason, count in export["dropped"].items())
+
+
+def findings(processes: list[dict[str, Any]], status: int | None) -> list[Finding]:
+    """What the processes mean."""
+    found: list[Finding] = []
+    for process in processes:
+        name = f"{process['program'] or 'python'} [{process['pid']}]"
+        found += _of_verdict(name, process)
+        if process["report"] is not None and "export" in process["report"]:
+            found += _of_report(name, process["report"])
+    if not processes:
+        text = "no Python process was seen under COMMAND"
+        fix = "see what it starts, and how: only Python programs on this machine are traced"
+        found.append(Finding("processes", "none", "problem", text, fix))
+    elif all(process["verdict"] == QUIET for process in processes):
+        text = "nothing has happened that would be a transaction: no request was served, no call was made"
+        fix = "send requests while doctor runs it, and end it with Ctrl-C"
+        found.append(Finding("processes", "traffic", "note", text, fix))
+    if status:
+        ended = f"signal {-status}" if status < 0 else f"exit code {status}"
+        found.append(Finding("processes", "end", "note", f"COMMAND ended by {ended}"))
+    return found
+
+
+def _of_verdict(name: str, process: dict[str, Any]) -> list[Finding]:
+    verdict, text = process["verdict"], f"{process['verdict']}: {process['reason']}"
+    if verdict in (TRACED, QUIET):
+        return [Finding("processes", name, "ok", text)]
+    return [Finding("processes", name, "problem", text, process["fix"])]
+
+
+def _of_report(name: str, report: dict[str, Any]) -> list[Finding]:
+    found = []
+    export = report["export"]
+    if export["accepted"] and export["rejected"]:
+        text = f"{export['rejected']} events rejected: {'; '.join(export['reasons'][:3])}"
+        found.append(Finding("processes", name, "problem", text, "this is an error of apm-run: please report it"))
+    if export["accepted"] and export["dropped"]:
+        found.append(Finding("processes", name, "problem", _dropped(export), "see whether the server keeps up"))
+    if export["accepted"] and export["waiting"]:
+        text = f"{export['waiting']} events wait in the outbox"
+        found.append(Finding("processes", name, "note", text, "the next program that sends there takes them along"))
+    for library in report["instrumentations"]:
+        if library["state"] in ("failed", "switched off"):
+            text = f"{library['library']} {library['state']}: {_detail(library)}"
+            found.append(Finding("processes", name, "problem", text, "this is an error of apm-run: please report it"))
+        elif library["state"] in ("imported too early", "missed"):
+            text = f"{library['library']} {library['state']}: {_detail(library)}"
+            fix = "import it later, not in a .pth file or sitecustomize"
+            found.append(Finding("processes", name, "warning", text, fix))
+    if report["failures"]:
+        text = "the agent failed at " + ", ".join(
+            f"{failure['where']} ({failure['count']} x {failure['last']})" for failure in report["failures"][:5]
+        )
+        found.append(Finding("processes", name, "warning", text, "this is an error of apm-run: please report it"))
+    return found
+
+
+def _detail(library: dict[str, Any]) -> str:
+    targets = [target for target in library["targets"] if target["state"] == library["state"]]
+    return library["detail"] or "; ".join(f"{target['path']}: {target['detail']}" for target in targets[:3])
+
+
+class Tree:
+    """The processes below this one, as far as looking often enough shows them."""
+
+    def __init__(self) -> None:
+        self.pythons: dict[int, Python] = {}
+        self._known = {os.getpid()}
+
+    def look(self) -> bool:
+        """Take note of what is there now; whether anything is."""
+        parents = {}
+        try:
+            pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+        except OSError:
+            return False
+        for pid in pids:
+            stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+            if stat and stat[0] not in (b"Z", b"X"):
+                parents[pid] = int(stat[1])
+        grown = True
+        while grown:
+            new = {pid for pid, parent in parents.items() if parent in self._known} - self._known
+            self._known |= new
+            grown = bool(new)
+        alive = [pid for pid in self._known if pid in parents and pid != os.getpid()]
+        for pid in alive:
+            self._note(pid)
+        return bool(alive)
+
+    def _note(self, pid: int) -> None:
+        words = [word.decode("utf-8", "replace") for word in _read(f"/proc/{pid}/cmdline").split(b"\0")[:-1]]
+        try:
+            file = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+        except OSError:
+            return
+        if words and _PYTHON.match(file):
+            self.pythons[pid] = Python(words, _read(f"/proc/{pid}/environ"))
+        else:
+            self.pythons.pop(pid, None)  # it has become another program
+
+
+class Python:
+    """A Python process as it is seen from outside.
+
+    :ivar program: its script or module, or ``python -c``.
+    """
+
+    def __init__(self, words: list[str], environ: bytes) -> None:
+        flags, script = _flags(words[1:])
+        self.program = os.path.basename(script) if script else "python -c or -m"
+        self._letters = "".join(flag[1:] for flag in flags)
+        self._path = next((entry[11:] for entry in environ.split(b"\0") if entry.startswith(b"PYTHONPATH=")), None)
+
+    def reason(self) -> tuple[str, str]:
+        """Why it has not said anything of itself, and what to do about it."""
+        for letter in "IES":
+            if letter in self._letters:
+                return f"started with -{letter}, which forbids tracing", f"leave out -{letter}"
+        folder = launch.bootstrap()
+        if folder is not None and os.fsencode(folder) not in (self._path or b"").split(b":"):
+            change = "removed" if self._path is None else "replaced"
+            text = f"PYTHONPATH was {change} on the way, by a script or the program that started it"
+            return text, "keep what was in it (PYTHONPATH=NEW:$PYTHONPATH), or put apm-run before python itself"
+        text = "the agent could not be loaded there, or the process ended at its very start"
+        return text, f"see whether its user can read {folder}, and try PYTHONPATH={folder} python -c pass"
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return b""
+
+
+def _alive(pid: int) -> bool:
+    return bool(_read(f"/proc/{pid}/cmdline"))

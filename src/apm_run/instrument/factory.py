@@ -1,7 +1,8 @@
 """Types implemented in C: their attributes can not be set, so objects are made of a subclass (decision 0005).
 
-The subclass has the name, module and qualified name of what it stands for; ``isinstance`` and the library's own
-type checks hold, and a type of the program's that overrides a method keeps its say.
+The subclass has the name, module and qualified name of what it stands for, and takes its place in the library where
+nobody can have seen the original yet; ``isinstance`` and the library's own type checks hold, and a type of the
+program's that overrides a method keeps its say.
 """
 
 from __future__ import annotations
@@ -25,26 +26,38 @@ _MAKER = "_apm_run_maker"
 
 
 def factory(
-    original: Callable[..., Any], base: type, target: Factory, tracer: Tracer, where: str
+    original: Callable[..., Any],
+    base: type,
+    target: Factory,
+    tracer: Tracer,
+    where: str,
+    *,
+    standard: dict[type, type] | None = None,
 ) -> Callable[..., Any]:
-    """The wrapper of a function that makes objects: it asks for a subclass of what the caller asks for."""
+    """The wrapper of a function that makes objects: it asks for a subclass of what the caller asks for.
+
+    :param standard: is filled with the subclasses of the library's own types, which are made at once; without it
+        they are made when they are first asked for.
+    """
     position = target.position
-    standard: list[Any] = []
+    known: dict[type, type] = {} if standard is None else standard
 
     def instead(asked: Any) -> Any:
-        if asked is base and standard:
-            return standard[0]
+        if asked is base and base in known:
+            return known[base]
         # A factory that is no type (a function, say) makes what it likes: left as it is.
-        if not isinstance(asked, type) or not issubclass(asked, base) or _MAKER in asked.__dict__ or _minded(asked):
+        if not isinstance(asked, type) or not issubclass(asked, base) or _minded(asked):
+            return asked
+        if any(_MAKER in one.__dict__ for one in asked.__mro__):
             return asked
         # The type itself remembers, weakly: what the program makes and forgets is not kept alive by us.
         for found in type.__subclasses__(asked):
             if found.__dict__.get(_MAKER) is wrapper:
                 break
         else:
-            found = _subclass(asked, base, target, tracer, wrapper)
+            found = _subclass(asked, base, target, tracer, wrapper, standard=standard)
         if asked is base:
-            standard[:] = [found]
+            known[base] = found
         return found
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -66,7 +79,10 @@ def factory(
                 wrap.hide_frame(error)
             raise
 
-    return wrap.dressed(wrapper, original)
+    dressed = wrap.dressed(wrapper, original)
+    if standard is not None:
+        instead(base)
+    return dressed
 
 
 def is_ours(made: Callable[..., Any]) -> bool:
@@ -80,7 +96,15 @@ def _minded(kind: type) -> bool:
     return type(kind) is not type or any("__init_subclass__" in one.__dict__ for one in kind.__mro__[:-1])
 
 
-def _subclass(kind: type, base: type, target: Factory, tracer: Tracer, maker: Callable[..., Any]) -> type:
+def _subclass(
+    kind: type,
+    base: type,
+    target: Factory,
+    tracer: Tracer,
+    maker: Callable[..., Any],
+    *,
+    standard: dict[type, type] | None,
+) -> type:
     namespace: dict[str, Any] = {"__module__": kind.__module__, "__doc__": kind.__doc__, _MAKER: maker}
     if "__dict__" not in dir(kind):
         namespace["__slots__"] = ()
@@ -88,7 +112,8 @@ def _subclass(kind: type, base: type, target: Factory, tracer: Tracer, maker: Ca
         method = getattr(kind, making.path, None)
         # Overridden by the program: it may take other arguments, and its objects are its own affair.
         if method is not None and method is getattr(base, making.path, None):
-            namespace[making.path] = factory(method, _type(making), making, tracer, f"{target.base}.{making.path}")
+            where = f"{target.base}.{making.path}"
+            namespace[making.path] = factory(method, _type(making), making, tracer, where, standard=standard)
     for spanned in target.targets:
         method = getattr(kind, spanned.path, None)
         if method is not None:

@@ -66,17 +66,28 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
 
 
 def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -> None:
-    """Put one wrapper under all names of a function that makes objects, as far as their modules are loaded."""
+    """Put one wrapper under all names of a function that makes objects, as far as their modules are loaded.
+
+    While the module is being imported nobody can hold its types yet: then what the wrapper makes takes their place,
+    and ``type(made) is library.Type`` holds as well.
+    """
     base = resolve(module, target.base.partition(":")[2])[2]
     original = resolve(module, attribute)[2]
     if is_ours(original):  # handed on by the module that it was replaced in
         return
-    wrapper = factory(original, base, target, tracer, target.path)
+    unseen = getattr(getattr(module, "__spec__", None), "_initializing", False) is True
+    standard: dict[type, type] | None = {} if unseen else None
+    wrapper = factory(original, base, target, tracer, target.path, standard=standard)
     for path in (target.path, *target.names):
         name, _, last = path.partition(":")
         holder = sys.modules.get(name)
-        if holder is not None and getattr(holder, last, None) is original:
+        if holder is None:
+            continue
+        if getattr(holder, last, None) is original:
             setattr(holder, last, wrapper)
+        for kind, made in (standard or {}).items():
+            if getattr(holder, kind.__name__, None) is kind:
+                setattr(holder, kind.__name__, made)
 
 
 def _wrapper(

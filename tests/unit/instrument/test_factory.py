@@ -244,3 +244,51 @@ def test_one_function_under_all_its_names(engine, monkeypatch):
     before = module.connect
     instrument(instrumentation, module, engine.tracer, results)
     assert module.connect is before
+
+
+def test_while_a_module_is_imported_its_types_are_replaced_too(engine, monkeypatch):
+    module = types.ModuleType("_sqlite3")
+    module.connect, module.Connection, module.Cursor = sqlite3.connect, sqlite3.Connection, sqlite3.Cursor
+    here = types.ModuleType("here")
+    here.connect, here.Connection, here.Cursor = sqlite3.connect, sqlite3.Connection, "another"
+    module.__spec__ = types.SimpleNamespace(_initializing=True)
+    monkeypatch.setitem(sys.modules, "here", here)
+    monkeypatch.setitem(sys.modules, "_sqlite3", module)
+    instrument(Instrumentation("sqlite3", "", (CONNECT,)), module, engine.tracer, {})
+    assert here.Connection is module.Connection is not sqlite3.Connection
+    assert here.Cursor == "another"
+
+    class Own(module.Connection):
+        def execute(self, statement):
+            return super().execute(statement)
+
+    class OwnCursor(module.Cursor):
+        pass
+
+    for made, kind in (
+        (here.connect(":memory:"), module.Connection),
+        (module.Connection(":memory:"), module.Connection),
+        (here.connect(":memory:", factory=Own), Own),
+        (here.connect(":memory:", factory=sqlite3.Connection), module.Connection),
+    ):
+        with engine.transaction() as transaction:
+            cursor = made.cursor()
+            cursor.execute("select 1")
+            made.execute("select 2")
+            own = made.cursor(OwnCursor)
+            own.execute("select 3")
+        assert (type(made), type(cursor), type(own)) == (kind, module.Cursor, OwnCursor)
+        assert len(engine.sink.spans(transaction)) == 3
+        made.close()
+
+
+def test_types_that_somebody_may_hold_stay(engine, monkeypatch):
+    module = types.ModuleType("_sqlite3")
+    module.connect, module.Connection, module.Cursor = sqlite3.connect, sqlite3.Connection, sqlite3.Cursor
+    module.__spec__ = types.SimpleNamespace(_initializing=False)
+    monkeypatch.setitem(sys.modules, "_sqlite3", module)
+    instrument(Instrumentation("sqlite3", "", (CONNECT,)), module, engine.tracer, {})
+    assert (module.Connection, module.Cursor) == (sqlite3.Connection, sqlite3.Cursor)
+    connection = module.connect(":memory:")
+    assert isinstance(connection, module.Connection)
+    connection.close()

@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Request:
     connection: int
     at: float
 
-    @property
+    @cached_property
     def lines(self) -> list[dict]:
         body = gzip.decompress(self.raw) if self.headers.get("content-encoding") == "gzip" else self.raw
         return [json.loads(line) for line in body.splitlines()]

@@ -43,9 +43,9 @@ def failed(where: str) -> None:
     entry[0] = int(entry[0]) + 1  # type: ignore[call-overload]
     try:
         entry[1] = f"{type(error).__name__}: {error}"[:500]
+        log.write("error", "agent.failure", f"{where}: {entry[1]}")
     except Exception:
         entry[1] = type(error).__name__
-    log.write("error", "agent.failure", f"{where}: {entry[1]}")
     if STRICT:
         raise  # noqa: PLE0704 (the caller is handling it)
 

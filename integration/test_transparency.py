@@ -26,11 +26,11 @@ def judge(tmp_path, *arguments):
 @pytest.mark.timeout(300)
 def test_no_outcome_changes_but_those_with_a_reason(tmp_path):
     done, report = judge(tmp_path, "--reruns", "2", *SAMPLE)
-    assert len(report["results"]) >= len(SAMPLE), done.stdout + done.stderr
-    assert sum(result["tests"] for result in report["results"]) > 1200
-    changed = [name for result in report["results"] for name in result["changed"]]
+    assert len(report) >= len(SAMPLE), done.stdout + done.stderr
+    assert sum(result["tests"] for result in report) > 1200
+    changed = [name for result in report for name in result["changed"]]
     assert [name for name in changed if not transparency._reason(name)] == []
-    assert report["summary"]["rejected"] == 0
+    assert "0 events rejected" in done.stdout
 
 
 def test_a_change_is_named_with_both_outcomes():
@@ -45,7 +45,7 @@ def test_a_change_is_named_with_both_outcomes():
     }
     result = found.to_json()
     assert "* changed: `test_x.b`: bare ok (2 times), traced failure (2 times)" in transparency._changes(result)
-    assert transparency.Verdict("3.11", [result], {}).exit_code() == 1
+    assert transparency.Verdict("3.11", [result], 0).exit_code() == 1
 
 
 def test_what_is_as_unsteady_bare_is_no_change():
@@ -61,4 +61,4 @@ def test_more_time_than_allowed_is_a_failure():
     found = transparency.Comparison("test_x")
     found.bare.append(transparency.Run({"test_x.a": "ok"}, 1.0, 1.0))
     found.traced.append(transparency.Run({"test_x.a": "ok"}, 1.2, 1.2))
-    assert transparency.Verdict("3.11", [found.to_json()], {}).exit_code() == 1
+    assert transparency.Verdict("3.11", [found.to_json()], 0).exit_code() == 1

@@ -251,32 +251,44 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="files at once; times are worth nothing then")
     parser.add_argument("--reruns", type=int, default=_RERUNS)
     parser.add_argument("--strict", action="store_true", help="errors of the agent come out (APM_RUN_STRICT=1)")
-    parser.add_argument("--json", help="write the figures to this file too")
+    parser.add_argument("--json", help="keep the figures in this file: what it holds is not run again")
     parser.add_argument("--no-page", action="store_true", help="leave docs/reference/transparency.md alone")
     parser.add_argument("-v", action="store_true", help="show the output of failing files")
     options = parser.parse_args(arguments)
     # In the background of a shell it is ignored; tests that interrupt themselves then never end.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    results: list[dict] = []
     with Receiver(port=0) as receiver:
         suite = Suite(interpreter(options.python), options.more, environment(receiver.url, options.strict))
         prefix = (os.path.join(os.path.dirname(sys.executable), "apm-run"),)
         names = suite.files(options.files)
-        print(f"CPython {suite.version}: {len(names)} files", flush=True)
+        results = _kept(options.json, suite.version)
+        print(f"CPython {suite.version}: {len(names)} files, {len(results)} of them done before", flush=True)
+        todo = [name for name in names if name not in results]
         with ThreadPoolExecutor(options.jobs) as pool:
-            for found in pool.map(lambda name: compare(suite, name, prefix, options.reruns), names):
-                results.append(found.to_json())
-                print(_row(results[-1]), flush=True)
-                for text in _changes(results[-1]):
-                    print(text, flush=True)
-        summary = receiver.summary()
-    verdict = Verdict(suite.version, results, summary)
+            for found in pool.map(lambda name: compare(suite, name, prefix, options.reruns), todo):
+                result = results[found.name] = {**found.to_json(), "commit": _commit(), "version": suite.version}
+                print("\n".join([_row(result), *_changes(result)]), flush=True)
+                if options.json:
+                    Path(options.json).write_text(json.dumps(list(results.values()), indent=1))
+        rejected = receiver.summary()["rejected"]
+    verdict = Verdict(suite.version, [results[name] for name in names], rejected)
     print(verdict.line())
-    if options.json:
-        Path(options.json).write_text(json.dumps({"results": results, "summary": summary}, indent=1))
     if not options.no_page and not options.files:
         verdict.write()
     return verdict.exit_code()
+
+
+def _kept(path: str | None, version: str) -> dict[str, dict]:
+    """What a run before has left in the file of ``--json``: file -> result."""
+    if not path or not os.path.exists(path):
+        return {}
+    kept = {result["name"]: result for result in json.loads(Path(path).read_text())}
+    return {name: result for name, result in kept.items() if result["version"] == version}
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(ROOT), "log", "-1", "--format=%h"]
+    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _row(result: dict) -> str:
@@ -307,11 +319,11 @@ def _counted(outcomes: dict[str, int]) -> str:
 class Verdict:
     """All files of one interpreter."""
 
-    def __init__(self, version: str, results: list[dict], summary: dict) -> None:
-        """:param summary: what the receiver says that it got."""
+    def __init__(self, version: str, results: list[dict], rejected: int) -> None:
+        """:param rejected: how many events the receiver refused."""
         self.version = version
         self.results = results
-        self.summary = summary
+        self.rejected = rejected
         self.tests = sum(result["tests"] for result in results)
         self.changed = sum(len(result["changed"]) for result in results)
         self.explained = sum(bool(_reason(name)) for result in results for name in result["changed"])
@@ -322,11 +334,10 @@ class Verdict:
 
     def line(self) -> str:
         """It in one line."""
-        rejected = self.summary.get("rejected", 0)
         return (
             f"{len(self.results)} files, {self.tests} tests, {self.changed} changed ({self.explained} of them for a "
             f"reason given below); {self.bare:.0f} s bare, time x {self.wall:.3f}, CPU time x {self.cpu:.3f}; "
-            f"{rejected} events rejected"
+            f"{self.rejected} events rejected"
         )
 
     def exit_code(self) -> int:
@@ -343,10 +354,9 @@ class Verdict:
         PAGE.write_text(_HEAD + "\n".join(kept[version].rstrip() + "\n" for version in order))
 
     def _section(self) -> str:
-        git = ["git", "-C", str(ROOT), "log", "-1", "--format=%h"]
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        commits = ", ".join(dict.fromkeys(result["commit"] for result in self.results))
         day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-        lines = [f"## CPython {self.version}", "", f"{day}, commit {commit}. {self.line()}.", ""]
+        lines = [f"## CPython {self.version}", "", f"{day}, commit {commits}. {self.line()}.", ""]
         changes = [text for result in self.results for text in _changes(result)]
         lines += [*changes, ""] if changes else []
         lines += ["| File | Tests | Changed | Time |", "|---|---:|---:|---:|", *map(_row, self.results)]

@@ -106,7 +106,7 @@ class Outbox:
     def waiting(self) -> int:
         """Events neither answered nor dropped."""
         pending: list[tuple[int, bytes, int]] = list(self._pending)
-        return self.events - self.done + sum(events for _, _, events in pending)
+        return max(0, self.events - self.done) + sum(events for _, _, events in pending)
 
     @property
     def durable(self) -> bool:

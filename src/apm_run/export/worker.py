@@ -14,7 +14,7 @@ from apm_run import guard
 from apm_run.export import leftovers, native
 from apm_run.export.batch import pack
 from apm_run.export.connection import Limit
-from apm_run.export.pace import Pace
+from apm_run.export.pace import FIRST, Pace
 from apm_run.export.transport import Answer, Transport, parse_json
 
 TYPE_CHECKING = False
@@ -233,7 +233,9 @@ class Worker:
                     self._wake.wait(due - now)
                 return
             self._urgent = False
-            self._send(self.outbox, Limit(self._settings.server_timeout))
+            if not self._send(self.outbox, Limit(self._settings.server_timeout)) and not self._failed_at:
+                # Nothing to send although something waits: it is just being written.
+                self._wake.wait(FIRST)
             if not self.outbox.waiting and now >= self._adopt_at:
                 self._adopt(Limit(self._settings.server_timeout))
             self._first = self.clock() if self.outbox.waiting else 0.0

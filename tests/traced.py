@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOTSTRAP = ROOT / "bootstrap"
+
+
+#: Outboxes of test programs that name no directory: never the developer's own, which has a cap.
+_STATE = tempfile.TemporaryDirectory(prefix="apm-run-tests-")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -20,7 +25,7 @@ def environment(**more: str) -> dict[str, str]:
         if not name.startswith(("ELASTIC_APM_", "APM_RUN_", "OTEL_", "PYTHON", "COV_", "XDG_STATE"))
         and name.lower() not in ("http_proxy", "https_proxy", "no_proxy")
     }
-    return {**kept, **more}
+    return {**kept, "APM_RUN_STATE_DIR": _STATE.name, **more}
 
 
 def bare(*command: Any, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -101,7 +101,7 @@ def _wrapper(
     if isinstance(target, Annotate):
         return _preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):
-        return _preceded(original, lambda *_: tracer.claim())
+        return _preceded(original, _claiming(tracer, where))
     if isinstance(target, Carry):
         return wrap.dressed(_carrying(target, original), original)
     return wrap.dressed(_serving(target, original, tracer, where), original)
@@ -191,6 +191,16 @@ def _annotating(
                 failed(f"{where}: annotate")
 
     return tell
+
+
+def _claiming(tracer: Tracer, where: str) -> Callable[[tuple[Any, ...], dict[str, Any]], None]:
+    def claim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            tracer.claim()
+        except Exception:
+            failed(f"{where}: claim")
+
+    return claim
 
 
 def _carrying(target: Carry, original: Callable[..., Any]) -> Callable[..., Any]:

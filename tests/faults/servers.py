@@ -1,0 +1,128 @@
+"""Servers and applications in the fault matrix: real protocols over a tracer that fails, and broken protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from tests.faults.case import Case, leaf
+from tests.faults.program import Program, Theirs, fault, finished
+
+from apm_run import guard
+from apm_run.conventions import asgi, wsgi
+from apm_run.instrument.vocabulary import Serve
+
+
+def serve_cases(target: Serve) -> Iterator[tuple[str, ...]]:
+    assert target.protocol in (wsgi, asgi), "a protocol that the matrix does not know"
+    whole = target.argument is None and target.attribute is None and not target.result
+    kind = "plain" if target.protocol is wsgi else "coroutine"
+    for step in ("none", "method" if whole else "application", "begin_transaction", "end_transaction", "capture"):
+        for raising in ("", "application"):
+            yield step, kind, raising
+    if target.attribute is not None:
+        yield "attribute", kind, ""
+
+
+class Broken:
+    """A protocol that can not be spoken."""
+
+    method = application = staticmethod(fault)
+
+
+ENVIRON = {
+    "REQUEST_METHOD": "GET",
+    "PATH_INFO": "/",
+    "SERVER_NAME": "x",
+    "SERVER_PORT": "80",
+    "wsgi.url_scheme": "http",
+}
+SCOPE = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "scheme": "http"}
+
+
+class Served:
+    """An application of either protocol, and a server that asks it once."""
+
+    def __init__(self, program: Program, protocol: Any) -> None:
+        self.program = program
+        self.sent: list[Any] = []
+        self.protocol = protocol
+        self.request = dict(ENVIRON if protocol is wsgi else SCOPE)
+
+    def app(self) -> Any:
+        """The application; as a method it is called with an instance before."""
+
+        def wsgi_app(*args: Any) -> Any:
+            environ, start_response = args[-2:]
+            self.program.act(environ)
+            start_response("200 OK", [("Name", "value")])
+            return [b"body"]
+
+        async def asgi_app(*args: Any) -> None:
+            scope, _, send = args[-3:]
+            self.program.act(scope)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"body"})
+
+        return wsgi_app if self.protocol is wsgi else asgi_app
+
+    def ask(self, app: Any) -> None:
+        """As a server does; what it gets must be the application's."""
+
+        def start_response(*args: Any) -> None:
+            self.sent.append(args)
+
+        async def send(message: dict[str, Any]) -> None:
+            self.sent.append(message["type"])
+
+        try:
+            if self.protocol is wsgi:
+                self.sent.append(list(app(self.request, start_response)))
+                expected: list[Any] = [("200 OK", [("Name", "value")]), [b"body"]]
+            else:
+                assert finished(app(self.request, None, send)) is None
+                expected = ["http.response.start", "http.response.body"]
+            assert self.program.error is None, "the exception is lost"
+        except Theirs as error:
+            assert error is self.program.error, "another exception"  # noqa: PT017
+            expected = []
+        assert self.sent == expected, self.sent
+        ((args, _),) = self.program.calls
+        assert args[0] is self.request, "another request"
+
+
+def check_serve(case: Case) -> None:
+    program, engine, target = Program(case.kind, bool(case.raising)), case.engine(), case.target
+    served = Served(program, target.protocol)
+    same = {"argument": target.argument, "attribute": target.attribute, "result": target.result}
+    protocol = Broken if case.step in ("method", "application") else target.protocol
+    replaced = Serve(target.path, protocol, framework=target.framework, **same)
+    app = served.app()
+
+    def library(*args: Any) -> Any:
+        if target.argument is not None:
+            served.ask(args[target.argument[0]])
+        elif target.attribute is not None and case.step != "attribute":
+            setattr(args[0], target.attribute, app)
+        return app
+
+    whole = target.argument is None and target.attribute is None and not target.result
+    expected = "failed: Ours: " if case.step == "method" else "wrapped"
+    holder = case.stage(engine, replaced, expected, **{leaf(target): app if whole else library})
+    function = getattr(holder, leaf(target))
+    if whole:
+        served.ask(function)
+    elif target.argument is not None:
+        before = target.argument[0] - (not isinstance(holder, ModuleType))
+        function(*range(before), app)
+    else:
+        result = function()
+        served.ask(result if target.result or case.step == "attribute" else getattr(holder, target.attribute))
+    begun = case.step not in ("method", "application", "attribute", "begin_transaction")
+    (inside,) = program.inside
+    assert (inside is not None) == begun, inside
+    if begun and case.step != "end_transaction":
+        assert [transaction for transaction, _ in engine.sink.transactions] == [inside], "it is not closed"
+    expected_failures = case.step != "none" and (case.step != "capture" or bool(case.raising))
+    assert bool(guard.failures) == expected_failures, guard.failures

@@ -60,11 +60,11 @@ class Sink:
     ``invalid``: what was wrong with events, as text; to be emptied by a test that provokes it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.events: list[Event] = []
         self.invalid: list[str] = []
         self._arrived = Condition()
-        self._receiver = Receiver(port=0, observer=self._take)
+        self._receiver = Receiver(port=port, observer=self._take)
         self._receiver.start()
 
     @property

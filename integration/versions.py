@@ -20,27 +20,33 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "tested-versions.md"
 TESTS = "tests/instrumentations/test_{}.py"
 #: What the tests' applications need beside it. Starlette's own test client before 0.37 calls httpx as of 0.27.
-BESIDE = ("uvicorn", "python-multipart", "httpx==0.27.2")
+ASGI = ("uvicorn", "python-multipart", "httpx==0.27.2")
+WSGI = ("gunicorn",)
 
-#: Library, release ("" is the newest), tests.
+#: Library, release ("" is the newest), tests, and what else is to be installed.
 RELEASES = (
-    ("starlette", "0.27.0", ("starlette",)),
-    ("fastapi", "0.100.0", ("starlette", "fastapi")),
-    ("fastapi", "0.106.0", ("starlette", "fastapi")),  # dependencies with yield end before the response
-    ("fastapi", "0.112.4", ("starlette", "fastapi")),
-    ("fastapi", "0.118.3", ("starlette", "fastapi")),  # and after it again
-    ("fastapi", "0.128.8", ("starlette", "fastapi")),
-    ("fastapi", "0.136.3", ("starlette", "fastapi")),
-    ("fastapi", "0.137.2", ("starlette", "fastapi")),  # included routers match by themselves
-    ("fastapi", "0.150.0", ("starlette", "fastapi")),
-    ("fastapi", "", ("starlette", "fastapi")),
+    ("flask", "1.1.4", ("flask",), (*WSGI, "markupsafe<2.1")),  # no signals without blinker
+    ("flask", "2.0.3", ("flask",), (*WSGI, "werkzeug<2.1")),
+    ("flask", "2.2.5", ("flask",), (*WSGI, "werkzeug<3")),
+    ("flask", "3.0.3", ("flask",), WSGI),
+    ("flask", "", ("flask",), WSGI),
+    ("starlette", "0.27.0", ("starlette",), ASGI),
+    ("fastapi", "0.100.0", ("starlette", "fastapi"), ASGI),
+    ("fastapi", "0.106.0", ("starlette", "fastapi"), ASGI),  # dependencies with yield end before the response
+    ("fastapi", "0.112.4", ("starlette", "fastapi"), ASGI),
+    ("fastapi", "0.118.3", ("starlette", "fastapi"), ASGI),  # and after it again
+    ("fastapi", "0.128.8", ("starlette", "fastapi"), ASGI),
+    ("fastapi", "0.136.3", ("starlette", "fastapi"), ASGI),
+    ("fastapi", "0.137.2", ("starlette", "fastapi"), ASGI),  # included routers match by themselves
+    ("fastapi", "0.150.0", ("starlette", "fastapi"), ASGI),
+    ("fastapi", "", ("starlette", "fastapi"), ASGI),
 )
 
 HEAD = """\
 # Tested versions
 
-Written by `make versions`: the tests of Starlette and FastAPI, each against servers that run in an environment with
-that release. No release is refused: where an attribute has gone, `apm-run doctor` says so.
+Written by `make versions`: the tests of Flask, Starlette and FastAPI, each against servers that run in an environment
+with that release. No release is refused: where an attribute has gone, `apm-run doctor` says so.
 
 {when}, commit {commit}, CPython {python}.
 
@@ -55,13 +61,13 @@ def main() -> int:
     parser.add_argument("only", nargs="*", help="releases to run, as fastapi==0.100.0; the page stays as it is then")
     only = parser.parse_args().only
     rows, failed = [], False
-    for library, release, tests in RELEASES:
+    for library, release, tests, more in RELEASES:
         if only and f"{library}=={release}" not in only:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            python = environment(Path(folder), f"{library}=={release}" if release else library)
+            python = environment(Path(folder), f"{library}=={release}" if release else library, *more)
             passed, summary = run(python, tests)
-            beside = [name for name in ("starlette", "uvicorn", "pydantic") if name != library]
+            beside = [name for name in ("starlette", "pydantic", "uvicorn", "werkzeug", "gunicorn") if name != library]
             found = {name: version(python, name) for name in (library, *beside)}
         failed |= not passed
         beside_text = ", ".join(f"{name} {found[name]}" for name in beside if found[name])
@@ -76,12 +82,12 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def environment(folder: Path, requirement: str) -> str:
+def environment(folder: Path, *requirements: str) -> str:
     """A virtual environment with a release and what it needs; its interpreter."""
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
     quiet = ("--quiet", "--disable-pip-version-check")
-    subprocess.run([python, "-m", "pip", "install", *quiet, requirement, *BESIDE], check=True)
+    subprocess.run([python, "-m", "pip", "install", *quiet, *requirements], check=True)
     return python
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.instrumentations.served import Served
+from tests.instrumentations.served import Served, package_version
 from tests.receiver import Sink
 
 GUNICORN = ("-m", "gunicorn", "-b", "127.0.0.1:0", "--threads", "8", "flask_shop:app")
@@ -54,19 +54,13 @@ def test_whole_event(served):
                 "finished": True,
                 "headers": {"content-type": "application/json", "content-length": "9"},
             },
-            "service": {"framework": {"name": "flask", "version": framework_version()}},
+            "service": {"framework": {"name": "flask", "version": package_version("flask")}},
         },
     }
     assert trace.tree() == (
         "GET /items/<int:id> [request] success\n"  #
         "  SELECT FROM sqlite_master [db/sqlite/query] success"
     )
-
-
-def framework_version():
-    from importlib.metadata import version
-
-    return version("flask")
 
 
 def test_trace_context(served):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from tests.instrumentations.served import APPS, Served, compare
 from tests.receiver import Sink
@@ -129,3 +131,64 @@ def test_every_worker_reports():
         served.wait(lambda: all(trace.transactions for trace, _ in traces))
         assert {event["type"] for _, event in sink.metadata if "span_count" in event} == {"request"}
         assert len({metadata["process"]["pid"] for metadata, _ in sink.metadata}) > 1
+
+
+@pytest.mark.parametrize("server", ["wsgiref threads", "werkzeug", "gunicorn gevent", "uvicorn"])
+def test_many_at_once(server):
+    with Sink() as sink, Served(*command(server, "flask_shop:app"), sink=sink) as served:
+        traces = [served.new_trace() for _ in range(30)]
+        with ThreadPoolExecutor(30) as pool:
+            list(pool.map(lambda number: served.ask("GET", f"/work/{number}", [traces[number][1]]), range(30)))
+        served.wait(lambda: all(trace.transactions for trace, _ in traces))
+        for number, (trace, _) in enumerate(traces):
+            assert [s["context"]["db"]["statement"] for s in trace.spans] == [f"SELECT {number} FROM sqlite_master"] * 2
+            assert {span["parent_id"] for span in trace.spans} == {trace.transaction["id"]}
+
+
+CGI = {
+    "GATEWAY_INTERFACE": "CGI/1.1",
+    "REQUEST_METHOD": "GET",
+    "SCRIPT_NAME": "/cgi-bin/shop",
+    "PATH_INFO": "/items/3",
+    "QUERY_STRING": "",
+    "SERVER_NAME": "shop.example",
+    "SERVER_PORT": "80",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "HTTP_HOST": "shop.example",
+    "HTTP_X_NAME": "\xe4",
+    "REMOTE_ADDR": "192.0.2.1",
+}
+
+
+def test_cgi():
+    """One process, one request: the program is none besides."""
+    program = APPS / "cgi_flask.py"
+    expected = Served(program, env=CGI).run()
+    with Sink() as sink:
+        assert Served(program, env=CGI, sink=sink).run() == expected
+        sink.wait(lambda sink: sink.transactions)
+        assert sink.tree() == (
+            "GET /items/<int:id> [request] success\n"  #
+            "  SELECT FROM sqlite_master [db/sqlite/query] success"
+        )
+        url = sink.transactions[0]["context"]["request"]["url"]
+        assert (url["full"], url["pathname"]) == ("http://shop.example/cgi-bin/shop/items/3", "/cgi-bin/shop/items/3")
+
+
+IN_PROCESS = """
+import httpx
+from flask_shop import app
+
+with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://shop.example") as client:
+    print(client.get("/items/3").json())
+print(app.test_client().get("/items/4").json)
+"""
+
+
+def test_calls_in_process():
+    """A request of its own each, below the span of httpx or, from Flask's test client, as a trace of its own."""
+    with Sink() as sink:
+        assert Served("-c", IN_PROCESS, sink=sink).run() == "{'id': 3}\n{'id': 4}\n"
+        sink.wait(lambda sink: len(sink.transactions) == 2)
+        first, second = sink.transactions[:2]
+        assert {first["name"], second["name"]} == {"GET /items/<int:id>"}

@@ -57,7 +57,9 @@ elif when == "sent":
 
 
 def run(url: str, when: str, state: str, place: str = "disk", python: str = sys.executable) -> tuple[float, int, int]:
-    env = environment(PYTHONPATH=f"{ROOT / 'src'}:{ROOT}", APM_RUN_STATE_DIR=state, APM_RUN_STRICT="1")
+    env = environment(
+        PYTHONPATH=f"{ROOT / 'src'}:{ROOT}", APM_RUN_STATE_DIR=state, APM_RUN_STRICT="1", ELASTIC_APM_EXIT_TIMEOUT=""
+    )
     done = subprocess.run(
         [python, "-c", PROGRAM, url, when, place], env=env, capture_output=True, text=True, timeout=30, check=True
     )

@@ -24,7 +24,8 @@ START = 0.15
 
 def run(url, tmp_path, **env):
     begin = time.perf_counter()
-    env = {"APM_RUN_STATE_DIR": str(tmp_path / "state"), "TMPDIR": str(tmp_path), **env}
+    state = str(tmp_path / "state")
+    env = {"APM_RUN_STATE_DIR": state, "TMPDIR": str(tmp_path), "ELASTIC_APM_EXIT_TIMEOUT": "", **env}
     found = traced("python", "-c", PROGRAM, url=url, env=env)
     return found, time.perf_counter() - begin
 

@@ -53,6 +53,7 @@ class Settings:
     server_timeout: float
     api_request_size: int
     api_request_time: float
+    exit_timeout: float
     disable_send: bool
     service_name: str | None
     service_version: str | None

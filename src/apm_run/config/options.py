@@ -178,6 +178,16 @@ OPTIONS: tuple[Option, ...] = (
         dynamic=True,
     ),
     Option(
+        "exit_timeout",
+        parse.seconds(),
+        "2s",
+        _SERVER,
+        "The most that sending what is left may add to the end of the program. Where the outbox is on disk, a server "
+        "that gives no sign of life is not waited for longer than 0.3 s, unless this option is set: what is left is "
+        "sent by another process then.",
+        "10s",
+    ),
+    Option(
         "disable_send",
         parse.boolean(),
         "false",

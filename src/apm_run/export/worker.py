@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
     Source = Union[Outbox, Leftovers]
 
-#: Seconds the end of the process may take: in all, and without a sign of life where the disk keeps the rest.
-EXIT_TOTAL = 2.0
+#: Seconds that the end of the process waits for a sign of life where the disk keeps the rest.
 EXIT_DURABLE = 0.3
 #: Seconds after a failure within which the end does not try again.
 JUST = 1.0
@@ -173,8 +172,10 @@ class Worker:
     def close(self) -> None:
         """Send what is left, within the limits of an exit; then give back the files."""
         if self.outbox.waiting and not self._is_pointless():
-            stage = max(EXIT_DURABLE, min(2 * self._latency, 1.0)) if self.outbox.durable else EXIT_TOTAL
-            limit = Limit(EXIT_TOTAL, stage)
+            total = stage = self._settings.exit_timeout
+            if self.outbox.durable and self._settings.origin("exit_timeout") == "default":
+                stage = max(EXIT_DURABLE, min(2 * self._latency, 1.0))
+            limit = Limit(total, stage)
             if self.started:
                 done = native.Event()
                 self._closing = limit, done
@@ -265,7 +266,7 @@ class Worker:
         self._read_metadata()
         while self.outbox.waiting and self._send(self.outbox, limit):
             pass
-        if not self.outbox.waiting and limit.deadline - self.clock() > EXIT_TOTAL - _SPARE:
+        if not self.outbox.waiting and limit.deadline - self.clock() > self._settings.exit_timeout - _SPARE:
             self._adopt(Limit(_SPARE, _SPARE))
 
     def _adopt(self, limit: Limit) -> None:

@@ -402,8 +402,9 @@ def test_ignored():
         start_response("200 OK", [])
         raise ValueError
 
+    framework = wsgi.application(seen.tracer, app, "tests")  # both layers see the error
     with pytest.raises(ValueError):
-        Server(wsgi.application(seen.tracer, app, None))
+        Server(wsgi.application(seen.tracer, framework, None))
     assert not seen.transactions
     (error,) = seen.errors
     assert "trace_id" not in error

@@ -176,14 +176,17 @@ def _has_options(python: str) -> bool:
     return run([python, "-c", code]).returncode == 0
 
 
-def test_another_user(bundle, sink, tmp_path):
+def test_another_user(bundle, sink, public):
     if os.geteuid() != 0:
         pytest.skip("becoming another user takes root")
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]
     found = [path for path in TRACED.values() if run([*user, "sh", "-c", 'exec "$0" -c ""', path]).returncode == 0]
     if not found:
         pytest.skip("no interpreter that another user can reach")
-    env = program_environment(found[0], sink, HOME="/nonexistent")
+    state = public / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, 65534, 65534)
+    env = program_environment(found[0], sink, HOME="/nonexistent", APM_RUN_STATE_DIR=str(state))
     done = deliver([*user, bundle / "bin/apm-run", found[0], "-c", PROGRAM], env=env)
     assert (done.returncode, done.stderr) == (0, b"")
     sink.wait(lambda sink: sink.transactions and sink.spans)

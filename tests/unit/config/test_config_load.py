@@ -45,6 +45,7 @@ def test_defaults() -> None:
         "server_timeout": 5.0,
         "api_request_size": 786_432,
         "api_request_time": 10.0,
+        "exit_timeout": 2.0,
         "disable_send": False,
         "service_name": None,
         "service_version": None,

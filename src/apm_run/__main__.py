@@ -11,9 +11,7 @@ def _leave_current_directory() -> None:
     if sys.path and not getattr(sys.flags, "safe_path", False):
         here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         try:
-            if sys.path[0] in {"", os.getcwd()} and os.path.realpath(sys.path[0] or ".") != os.path.realpath(
-                here
-            ):
+            if sys.path[0] in {"", os.getcwd()} and os.path.realpath(sys.path[0] or ".") != os.path.realpath(here):
                 del sys.path[0]
         except FileNotFoundError:  # the current directory is gone
             del sys.path[0]

@@ -203,6 +203,11 @@ class Noted(sqlite3.Connection):
         print("subclassed", cls)
 
 
+class Reducing(sqlite3.Connection):
+    def __reduce__(self):
+        return Reducing, (":memory:",)
+
+
 class MyCursor(sqlite3.Cursor):
     def execute(self, query, parameters=None):
         print("my execute", query, parameters)
@@ -238,6 +243,9 @@ show("subclass called", lambda: use(Plain(":memory:")))
 show("own", lambda: use(sqlite3.connect(":memory:", factory=Own)))
 show("own called", lambda: use(Own(":memory:", extra=1)))
 show("small", lambda: use(sqlite3.connect(":memory:", factory=Small)))
+show("pickled small", lambda: pickle.dumps(keep(Small(":memory:"))))
+show("reducing", lambda: keep(copy.copy(keep(sqlite3.connect(":memory:", factory=Reducing)))).total_changes)
+show("reducing called", lambda: keep(pickle.loads(pickle.dumps(keep(Reducing(":memory:"))))).total_changes)
 show("noted", lambda: use(sqlite3.connect(":memory:", factory=Noted)))
 show("function", lambda: use(sqlite3.connect(":memory:", factory=lambda *args, **kwargs: Plain(*args))))
 show("base", lambda: use(sqlite3.connect(":memory:", factory=sqlite3.Connection)))

@@ -27,7 +27,7 @@ class Sync:
     @staticmethod
     def request(*args, **kwargs):
         client = {name: kwargs.pop(name) for name in ("transport",) if name in kwargs}
-        with httpx.Client(trust_env=False, timeout=5, **client) as client:
+        with httpx.Client(trust_env=False, verify=False, timeout=5, **client) as client:
             return client.request(*args, **kwargs)
 
 
@@ -37,7 +37,7 @@ class Async:
         arguments = {name: kwargs.pop(name) for name in ("transport",) if name in kwargs}
 
         async def main():
-            async with httpx.AsyncClient(trust_env=False, timeout=5, **arguments) as client:
+            async with httpx.AsyncClient(trust_env=False, verify=False, timeout=5, **arguments) as client:
                 return await client.request(*args, **kwargs)
 
         return asyncio.run(main())
@@ -136,7 +136,7 @@ def test_a_transport_of_the_programs_own_sees_the_request_as_bare(recorder, clie
 
 def test_a_transport_called_by_the_program_itself(recorder, server):
     request = httpx.Request("GET", server.url)
-    with recorder.running() as transaction, httpx.HTTPTransport(trust_env=False) as transport:
+    with recorder.running() as transaction, httpx.HTTPTransport(trust_env=False, verify=False) as transport:
         response = transport.handle_request(request)
         response.read()
         response.close()
@@ -148,7 +148,7 @@ def test_a_transport_called_by_the_program_itself(recorder, server):
 def test_a_stream_ends_its_span_with_the_headers(recorder, server):
     with (
         recorder.running() as transaction,
-        httpx.Client(trust_env=False) as client,
+        httpx.Client(trust_env=False, verify=False) as client,
         client.stream("GET", server.url) as response,
     ):
         assert current.get() is transaction
@@ -176,7 +176,7 @@ def test_errors_close_the_span_and_pass_as_they_are(recorder, server, client):
 
 def test_cancellation_closes_the_span(recorder, server):
     async def main():
-        async with httpx.AsyncClient(trust_env=False, timeout=None) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=None) as client:
             task = asyncio.create_task(client.get(f"{server.url}/slow"))
             while not server.asked.is_set():
                 await asyncio.sleep(0.005)
@@ -194,7 +194,7 @@ def test_cancellation_closes_the_span(recorder, server):
 
 def test_concurrent_requests_are_siblings(recorder, server):
     async def main():
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
             await asyncio.gather(*(client.get(f"{server.url}/{number}") for number in range(5)))
 
     with recorder.running():
@@ -281,7 +281,7 @@ def test_hostile_arguments(number, server, client):
 @pytest.mark.parametrize("asked", [None, 5, "GET", object()])
 def test_what_is_no_request(asked):
     def call():
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, verify=False) as client:
             return client.send(asked)
 
     bare = outcome(call)

@@ -119,10 +119,10 @@ def _subclass(
         if method is not None:
             interceptor = wrap.Interceptor(spanned, tracer, f"{target.base}.{spanned.path}")
             namespace[spanned.path] = wrap.function(method, interceptor)
-    if kind is base:
-        namespace["__reduce_ex__"] = _unpicklable(f"{kind.__module__}.{kind.__qualname__}")
     made = type(kind.__name__, (kind,), namespace)
     made.__qualname__ = kind.__qualname__
+    if kind is base:
+        made.__reduce_ex__ = _unpicklable(made, kind)  # type: ignore[method-assign]
     return made
 
 
@@ -133,13 +133,19 @@ def _type(making: Factory) -> type:
     return found
 
 
-def _unpicklable(name: str) -> Callable[[Any, int], Any]:
-    """A ``__reduce_ex__`` that refuses as the type itself does, by its name."""
+def _unpicklable(made: type, kind: type) -> Callable[..., Any]:
+    """A ``__reduce_ex__`` that refuses by the full name, as a C type does; what the program derives has its own say."""
 
     def reduce(self: Any, protocol: int) -> Any:
-        raise TypeError(f"cannot pickle '{name}' object")
+        if type(self) is made:
+            raise TypeError(f"cannot pickle '{kind.__module__}.{kind.__qualname__}' object")
+        try:
+            return kind.__reduce_ex__(self, protocol)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
 
-    return reduce
+    return wrap.dressed(reduce, kind.__reduce_ex__)
 
 
 def _called_at(caller: FrameType) -> Callable[..., Any]:

@@ -71,7 +71,6 @@ class Reporter:
         self._written = 0
         self._lock = allocate_lock()
         self._over = False
-        os.register_at_fork(after_in_child=self._forked)
 
     def sink(self, sink: Sink, exporter: Exporter) -> Sink:
         """The sink with a count and a clock before it."""
@@ -103,6 +102,8 @@ class Reporter:
 
         :param state: ``running``, ``forked`` (nothing has happened since the fork) or ``ended``.
         """
+        if not self._written:
+            os.register_at_fork(after_in_child=self._forked)
         lock = self._lock
         locked = lock.acquire(True, _PATIENCE)
         try:

@@ -36,7 +36,7 @@ _FORBIDDING = {"I": "isolated", "E": "ignores PYTHONPATH", "S": "without the sit
 #: What a program frozen into one file is known by, near its end or anywhere.
 _FROZEN = {b"MEI\x0c\x0b\x0a\x0b\x0e": "PyInstaller", b"NUITKA_ONEFILE_PARENT": "Nuitka", b"PYAPP_": "PyApp"}
 
-#: Patterns in lines of shell scripts -> state, what they do, and the fix.
+#: Patterns in lines of shell scripts, what they do, and the fix.
 _IN_SCRIPTS = (
     (
         re.compile(r"(?:^|[\s;])PYTHONPATH=(?!\S*\$\{?PYTHONPATH)"),

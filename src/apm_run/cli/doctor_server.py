@@ -12,7 +12,7 @@ from apm_run.cli.doctor_findings import Finding
 from apm_run.export import trust
 from apm_run.export.address import Address, proxy_for
 from apm_run.export.connection import Unsent
-from apm_run.export.transport import PATH, Transport
+from apm_run.export.transport import PATH, Transport, _proxy_authorization
 from apm_run.version import __version__
 
 TYPE_CHECKING = False
@@ -143,8 +143,6 @@ class Server:
         return connection
 
     def _tunnel(self, sock: socket.socket, proxy: Address) -> None:
-        from apm_run.export.transport import _proxy_authorization
-
         target = f"{self._address.host}:{self._address.port}"
         head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{_proxy_authorization(proxy)}\r\n"
         sock.sendall(head.encode("latin-1"))
@@ -168,6 +166,9 @@ class Server:
         target = self._address.path + path
         if self._proxy is not None and self._address.scheme == "http":
             target = f"http://{self._address.authority}{target}"
+            header, _, value = _proxy_authorization(self._proxy).rstrip().partition(": ")
+            if value:
+                headers[header] = value
         try:
             connection.sock.settimeout(self._settings.server_timeout)
             connection.request(method, target, body or None, headers)

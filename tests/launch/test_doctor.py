@@ -1,0 +1,223 @@
+"""``apm-run doctor`` alone: the installation, the options, the way to the server, what it prints and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+from tests.export.conftest import tls  # noqa: F401 (a fixture)
+from tests.export.test_tls import Proxy
+from tests.launch.doctoring import doctor, examined, finding, problems
+from tests.servers import Server, refused_port
+from tests.traced import bare, traced
+
+SECRETS = ("tok3n-never-shown", "k3y-never-shown", "p4ss-never-shown")
+
+
+def served(server, *words, state, **how):
+    return examined("--server-url", server.url, *words, state=state, **how)
+
+
+def test_healthy(sink, tmp_path):
+    result = examined("--server-url", sink.url, "--secret-token", "t", state=tmp_path, code=0)
+    assert problems(result) == []
+    names = [one["name"] for one in result["findings"] if one["area"] == "server"]
+    assert names == ["url", "dns", "tcp", "clock", "http", "authorised"]
+    assert result["server"]["url"] == sink.url
+    assert result["server"]["version"]
+    assert abs(result["server"]["skew_s"]) <= 2
+    assert sink.events == []
+
+
+def test_the_json_object_is_stable(sink, tmp_path):
+    result = examined("--server-url", sink.url, state=tmp_path)
+    assert sorted(result) == [
+        "command", "findings", "healthy", "options", "outbox", "processes", "schema", "server", "status", "version",
+    ]  # fmt: skip
+    assert result["schema"] == 1
+    assert {tuple(sorted(one)) for one in result["findings"]} == {("area", "fix", "name", "state", "text")}
+    assert sorted(result["server"]) == ["proxy", "skew_s", "url", "version"]
+    assert sorted(result["outbox"]) == ["directory", "events", "files", "oldest_s"]
+    assert (result["command"], result["processes"], result["status"]) == (None, [], None)
+
+
+def test_text_says_the_worst_first_with_its_fix(tmp_path):
+    done = doctor("--server-url", f"http://127.0.0.1:{refused_port()}", state=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    first, second, third, *_ = done.stdout.splitlines()
+    assert first.startswith("apm-run 0.1.0: NOT healthy, 1 problem")
+    assert second.startswith("  PROBLEM  server, tcp: 127.0.0.1 port ")
+    assert second.endswith("connection refused")
+    assert third == "           -> start the server, correct the port in server_url, or open the firewall"
+    assert done.stdout.isascii()
+    assert max(map(len, done.stdout.splitlines())) <= 130
+
+
+def test_usage(tmp_path):
+    done = doctor("--nonsense", state=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    done = doctor("--help", state=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--json" in done.stdout
+
+
+class TestOptions:
+    def test_origins(self, sink, tmp_path):
+        file = tmp_path / "apm.toml"
+        file.write_text('environment = "test"\n')
+        words = ("--config", file, "--server-url", sink.url, "--set", "transaction_max_spans=7")
+        result = examined(*words, state=tmp_path, env={"ELASTIC_APM_SERVICE_NAME": "shop"})
+        assert {(one["name"], one["value"], one["origin"]) for one in result["options"]} >= {
+            ("environment", "test", f"file {file}"),
+            ("server_url", sink.url, "option --server-url"),
+            ("transaction_max_spans", "7", "option --set"),
+            ("service_name", "shop", "environment ELASTIC_APM_SERVICE_NAME"),
+        }
+
+    def test_no_secret_is_shown(self, sink, tmp_path):
+        url = sink.url.replace("http://", f"http://user:{SECRETS[2]}@")
+        env = {"ELASTIC_APM_SECRET_TOKEN": SECRETS[0], "ELASTIC_APM_API_KEY": SECRETS[1], "ELASTIC_APM_SERVER_URL": url}
+        for words in (("--json",), (), ("--", "true")):
+            done = doctor(*words, state=tmp_path, env=env)
+            assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
+            assert "[REDACTED]" in done.stdout
+
+    def test_a_bad_value(self, sink, tmp_path):
+        result = examined("--server-url", sink.url, "--set", "stack_trace_limit=many", state=tmp_path, code=0)
+        found = finding(result, "options", "stack_trace_limit")
+        assert found["state"] == "warning"
+        assert "option --set" in found["text"]
+        result = examined("--server-url", "nonsense", state=tmp_path, code=1)
+        assert problems(result)[0] == ("options", "server_url")
+
+    @pytest.mark.parametrize("option", ["enabled=false", "recording=false", "instrument=false", "disable_send=true"])
+    def test_what_switches_off(self, sink, tmp_path, option):
+        result = examined("--server-url", sink.url, "--set", option, state=tmp_path, code=1)
+        assert problems(result) == [("options", option.partition("=")[0])]
+
+
+class TestServer:
+    def test_none_named(self, tmp_path):
+        result = examined(state=tmp_path)
+        found = finding(result, "server", "url")
+        assert found["text"] == "http://127.0.0.1:8200 (default)"
+        if problems(result):  # nothing happens to listen there
+            assert "apm-run --local" in finding(result, "server", "tcp")["fix"]
+
+    def test_unknown_host(self, tmp_path):
+        result = examined("--server-url", "http://apm.invalid:8200", state=tmp_path, code=1)
+        assert problems(result) == [("server", "dns")]
+        assert "apm.invalid has no address" in finding(result, "server", "dns")["text"]
+
+    def test_closed_port(self, tmp_path):
+        result = examined("--server-url", f"http://127.0.0.1:{refused_port()}", state=tmp_path, code=1)
+        assert problems(result) == [("server", "tcp")]
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_not_authorised(self, tmp_path, status):
+        with Server([200, status]) as server:
+            result = served(server, "--secret-token", SECRETS[0], state=tmp_path, code=1)
+            assert server.requests[1].line == "POST /intake/v2/events HTTP/1.1"
+            assert server.requests[1].headers["authorization"] == f"Bearer {SECRETS[0]}"
+            assert server.requests[1].events == []
+        assert problems(result) == [("server", "authorised")]
+        found = finding(result, "server", "authorised")
+        assert found["text"] == f"it answered {status} with the secret_token (option --secret-token)"
+
+    @pytest.mark.parametrize(
+        ("answers", "check", "text"),
+        [
+            ([503], "http", "GET / answered 503"),
+            ([429], "http", "GET / answered 429"),
+            ([200, 503], "authorised", "it takes nothing just now"),
+            ([200, 404], "authorised", "it answered 404 to POST"),
+            ([200, 301], "authorised", "it answered 301 to POST"),
+            ([200, (400, '{"errors":[{"message":"no metadata"}]}')], "authorised", "it answered 400: no metadata"),
+            (["reset"], "http", "it broke off"),
+        ],
+    )
+    def test_answers(self, tmp_path, answers, check, text):
+        with Server(answers) as server:
+            result = served(server, state=tmp_path, code=1)
+        assert problems(result) == [("server", check)]
+        found = finding(result, "server", check)
+        assert text in found["text"]
+        assert found["fix"]
+
+    @pytest.mark.parametrize("behaviour", ["hang", "deaf"])
+    def test_no_answer(self, tmp_path, behaviour):
+        with Server([behaviour]) as server:
+            result = served(server, "--set", "server_timeout=500ms", state=tmp_path, code=1)
+        found = finding(result, "server", "http")
+        assert found["text"] == "it is connected, but does not answer within 0.5 s"
+
+    def test_clock_and_readiness(self, tmp_path):
+        body = b'{"version":"8.1.0","publish_ready":false}'
+        head = b"HTTP/1.1 200 OK\r\nDate: Sat, 01 Jan 2000 00:00:00 GMT\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with Server([head + body, 202]) as server:
+            result = served(server, state=tmp_path, code=0)
+        assert "ahead of the server's" in finding(result, "server", "clock")["text"]
+        assert finding(result, "server", "ready")["state"] == "warning"
+        assert result["server"]["version"] == "8.1.0"
+        assert result["server"]["skew_s"] > 10**8
+
+    def test_tls(self, tmp_path, tls):  # noqa: F811
+        with Server(tls=tls.context) as server:
+            result = served(server, state=tmp_path, code=1)
+            found = finding(result, "server", "tls")
+            assert "unable to get local issuer certificate" in found["text"]
+            assert "server_ca_cert_file" in found["fix"]
+            result = served(server, "--set", f"server_ca_cert_file={tls.ca}", state=tmp_path, code=0)
+            assert finding(result, "server", "tls")["text"].endswith("certificate verified")
+            result = served(server, "--set", f"server_cert={tls.certificate}", state=tmp_path, code=0)
+            assert finding(result, "server", "tls")["text"].endswith("certificate pinned")
+            result = served(server, "--set", f"server_cert={tls.ca}", state=tmp_path, code=1)
+            assert "not the one in server_cert" in finding(result, "server", "tls")["text"]
+            result = served(server, "--set", "verify_server_cert=false", state=tmp_path, code=0)
+            assert "NOT verified" in finding(result, "server", "tls")["text"]
+
+    def test_https_to_a_plain_server(self, tmp_path):
+        with Server() as server:
+            result = examined("--server-url", f"https://127.0.0.1:{server.port}", state=tmp_path, code=1)
+        assert problems(result) == [("server", "tls")]
+
+    def test_through_a_proxy(self, tmp_path, tls):  # noqa: F811
+        with Server() as server, Proxy(server) as proxy:
+            result = examined(
+                "--server-url", "http://apm.invalid:8200", state=tmp_path, env={"http_proxy": proxy.url}, code=0
+            )
+            assert b"Proxy-Authorization: Basic dXM6ZXI6cEBzcw==" in proxy.heads[0]
+            assert "p%40ss" not in json.dumps(result)
+            assert result["server"]["proxy"] == proxy.url.replace("us%3Aer:p%40ss@", "")
+        with Server(tls=tls.context) as server, Proxy(server) as proxy:
+            words = ("--server-url", "https://apm.invalid", "--set", f"server_cert={tls.certificate}")
+            examined(*words, state=tmp_path, env={"https_proxy": proxy.url}, code=0)
+        with Server() as server, Proxy(server, refuse=407) as proxy:
+            words = ("--server-url", "https://apm.invalid")
+            result = examined(*words, state=tmp_path, env={"https_proxy": proxy.url}, code=1)
+            assert "the proxy answered 407" in finding(result, "server", "tls")["text"]
+
+
+class TestOutbox:
+    def test_what_waits(self, sink, tmp_path):
+        state = tmp_path / "state"
+        env = {"APM_RUN_STATE_DIR": str(state), "TMPDIR": str(tmp_path)}
+        program = "import sqlite3; sqlite3.connect(':memory:').execute('select 1')"
+        traced("python", "-c", program, url=f"http://127.0.0.1:{refused_port()}", env=env)
+        result = examined("--server-url", sink.url, state=state, code=0)
+        assert (result["outbox"]["files"], result["outbox"]["events"]) == (1, 2)
+        assert finding(result, "outbox", "waiting")["state"] == "note"
+        (segment,) = (state / "outbox").glob("*.seg")
+        os.utime(segment, (time.time() - 7200, time.time() - 7200))
+        found = finding(examined("--server-url", sink.url, state=state, code=0), "outbox", "waiting")
+        assert found["state"] == "warning"
+        assert "the oldest for 2 hours" in found["text"]
+
+
+def test_the_shell_script_knows_it(script, sink, tmp_path):
+    done = bare(script, "doctor", "--server-url", sink.url, env={"APM_RUN_STATE_DIR": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("apm-run 0.1.0: healthy")

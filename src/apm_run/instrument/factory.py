@@ -136,16 +136,18 @@ def _type(making: Factory) -> type:
 def _unpicklable(made: type, kind: type) -> Callable[..., Any]:
     """A ``__reduce_ex__`` that refuses by the full name, as a C type does; what the program derives has its own say."""
 
+    original: Callable[..., Any] = kind.__reduce_ex__
+
     def reduce(self: Any, protocol: int) -> Any:
         if type(self) is made:
             raise TypeError(f"cannot pickle '{kind.__module__}.{kind.__qualname__}' object")
         try:
-            return kind.__reduce_ex__(self, protocol)
+            return original(self, protocol)
         except BaseException as error:
             wrap.hide_frame(error)
             raise
 
-    return wrap.dressed(reduce, kind.__reduce_ex__)
+    return wrap.dressed(reduce, original)
 
 
 def _called_at(caller: FrameType) -> Callable[..., Any]:

@@ -115,7 +115,7 @@ def state_directory(environ: Mapping[str, str]) -> tuple[list[Finding], dict[str
         age = _span(facts["oldest_s"])
         text = f"{facts['events']} events in {facts['files']} files wait to be sent, the oldest for {age}"
         state = "warning" if facts["oldest_s"] > _OLD else "note"
-        fix = "the next program that sends there with the same credentials takes them along; apm-run flush sends them now"
+        fix = "the next program that sends there with the same credentials takes them along, or apm-run flush"
         found.append(Finding("outbox", "waiting", state, text, fix))
     return found, facts
 

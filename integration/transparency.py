@@ -51,7 +51,7 @@ WHOLE = " (the file itself)"
 THREADS = " (threads at its end)"
 _WARNING = re.compile(r"^Warning -- (\w\S*)", re.MULTILINE)
 _RERUNS = 3
-_TIMEOUT = 900
+_TIMEOUT = 600
 _HEADERS = "the request carries the trace context (`traceparent`), which is what the agent is for"
 #: What changes and stays so, and why: pattern of a test's name -> reason. Anything else that changes is a failure.
 REASONS = {

@@ -112,7 +112,9 @@ def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
 
 
 def _begin(tracer: Tracer, framework: Framework | None, environ: dict[str, Any]) -> Transaction | None:
-    verb = environ["REQUEST_METHOD"]
+    verb = environ.get("REQUEST_METHOD")
+    if verb is None:  # no request of any server's: a program that calls its application by hand
+        return None
     path = http_server.origin_form(_text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")))
     traceparent = environ.get("HTTP_TRACEPARENT")
     parents, states = ([], []) if traceparent is None else ([traceparent], [environ.get("HTTP_TRACESTATE", "")])

@@ -201,3 +201,13 @@ def test_what_the_user_said_stays():
 
     wsgi.application(seen.tracer, app, None)({"REQUEST_METHOD": "GET"}, lambda *_: None)
     assert seen.lines() == ["own name | own | failure | True"]
+
+
+def test_an_application_called_without_a_request_is_no_transaction():
+    seen = Collecting()
+
+    def app(environ, start_response):
+        return [repr(environ).encode()]
+
+    assert wsgi.application(seen.tracer, app, None)({}, None) == [b"{}"]
+    assert seen.lines() == []

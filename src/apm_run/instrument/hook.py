@@ -83,8 +83,8 @@ class _Watch:
             self._original(module)
         except BaseException as error:
             # The interpreter takes the frames of an import out of a traceback only where they stand together.
-            if error.__traceback__ is not None:
-                error.__traceback__ = error.__traceback__.tb_next
+            traceback = error.__traceback__
+            error.__traceback__ = traceback and traceback.tb_next
             raise
         if awaited:
             self._imported(module)

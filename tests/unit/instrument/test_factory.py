@@ -17,6 +17,7 @@ import pytest
 from tests.engine import Engine, exit_span
 
 from apm_run import guard
+from apm_run.instrument import factory as factories
 from apm_run.instrument.factory import factory
 from apm_run.instrument.patch import instrument
 from apm_run.instrument.vocabulary import Factory, Instrumentation, Target
@@ -193,6 +194,26 @@ def test_pickling_is_refused_as_bare(connect):
                 pickle.dumps(made)
             assert str(caught.value) == str(expected.value)
     bare.close()
+
+
+def test_what_the_program_derives_is_pickled_as_it_says(connect):
+    made = type(connect(":memory:"))
+    derived = type("Derived", (made,), {"__module__": __name__})
+    plain = type("Derived", (sqlite3.Connection,), {"__module__": __name__})
+    outcomes = []
+    for kind in (derived, plain):
+        connection = kind(":memory:")
+        try:
+            outcomes.append(connection.__reduce_ex__(2)[1:])
+        except TypeError as error:
+            outcomes.append(str(error))
+        connection.close()
+    assert outcomes[0] == outcomes[1]
+
+
+def test_calls_at_the_place_of_another():
+    """What it does there: where it runs nobody measures it."""
+    assert factories._proceed(divmod, (7, 2), {}) == (3, 1)
 
 
 def test_what_can_not_be_subclassed_is_made_as_it_is(engine, monkeypatch):

@@ -314,6 +314,11 @@ def test_names(engine):
     assert transaction.transaction is transaction
 
 
+def test_headers_without_a_tracestate(engine):
+    transaction = engine.begin(context=TraceContext("ab" * 16, "cd" * 8, True, ""))
+    assert engine.tracer.headers(transaction) == {"traceparent": f"00-{'ab' * 16}-{transaction.id}-01"}
+
+
 def test_claimed_programs_are_nobodys_parent(engine):
     engine.tracer.begin_ambient("program", 1, 1, TraceContext("ab" * 16, "cd" * 8, True, ""))
     assert engine.tracer.ambient.parent_id == "cd" * 8

@@ -15,7 +15,7 @@ import time
 import urllib.request
 
 import pytest
-from tests.launch.support import PROBE, environment, probe, run, theirs
+from tests.launch.support import PROBE, REPOSITORY, environment, probe, run, theirs
 
 TRACED = "import time; time.sleep(0.15); print('done')"
 
@@ -100,6 +100,16 @@ def test_summary_of_failures(local, env):
     assert (done.returncode, done.stdout) == (1, b"")
     assert lines(done)[1:-1] == lines(bare)
     assert lines(done)[-1] == "apm-run: shop: 1 transaction (1 failed), 0 spans, 1 error"
+
+
+def test_what_killed_programs_left_is_shown_and_goes_nowhere_else(local, env, tmp_path):
+    """Also where they are killed before anything could be sent."""
+    program = "import sqlite3, os\nfrom tests.launch.ending import requests\nrequests()\nos.kill(os.getpid(), 9)\n"
+    words = ["env", f"TMPDIR={tmp_path}", *local, "--service-name", "shop", sys.executable, "-c", program]
+    done = run(words, env={**env, "PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path)
+    assert done.returncode == -9
+    assert lines(done)[-1] == "apm-run: shop: 10 transactions, 10 spans, 0 errors"
+    assert [path.name for path in tmp_path.iterdir()] == []
 
 
 def test_summary_of_nothing_and_of_bad_events(local, env):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 #: The first words that are subcommands and not programs. The shell script has the same list.
-COMMANDS = ("bundle", "doctor", "local")
+COMMANDS = ("bundle", "doctor", "flush", "local")
 
 USAGE = """\
 usage: apm-run [OPTIONS] COMMAND [ARGS]...

@@ -34,6 +34,7 @@ Examples:
 Subcommands ("apm-run -- local" runs a program of that name):
   apm-run bundle   the agent as one directory, to copy into any image
   apm-run doctor   why there is no data: what is wrong, and what to do about it
+  apm-run flush    send what programs that ended could not send any more
   apm-run local    the receiver and its page alone, for any Elastic agent"""
 
 

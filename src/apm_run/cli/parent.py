@@ -51,11 +51,26 @@ def run(words: list[str], process: launch.Process, keep: bool) -> NoReturn:
 
     :param keep: whether the page stays after the program's end, until SIGINT, SIGTERM or SIGHUP.
     """
-    from apm_run.local import LocalExtraMissing, Receiver
+    from shutil import rmtree
+    from tempfile import mkdtemp
 
     # Blocked before anything is started: no signal is lost, and no thread of the receiver takes one.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # the child's end is to be seen even if SIGCHLD was ignored
+    # A directory of its own: what is left here must never be sent elsewhere.
+    state = mkdtemp(prefix="apm-run-local-")
+    try:
+        process.environment[b"APM_RUN_STATE_DIR"] = os.fsencode(state)
+        status = _run(words, process, keep, mask)
+    finally:
+        rmtree(state, ignore_errors=True)
+    _end_as(status, mask)
+
+
+def _run(words: list[str], process: launch.Process, keep: bool, mask: set[Any]) -> int:
+    """The same, up to the program's wait status."""
+    from apm_run.local import LocalExtraMissing, Receiver
+
     try:
         file = launch.find(words[0], process.environment)
         receiver = Receiver(port=0)
@@ -73,9 +88,9 @@ def run(words: list[str], process: launch.Process, keep: bool) -> NoReturn:
         receiver.close()
         launch.leave(failure)
     status = _attend(child.pid)
-    _finish(receiver, keep)
+    _finish(receiver, keep, process.environment)
     receiver.close()
-    _end_as(status, mask)
+    return status
 
 
 class _Child:
@@ -121,11 +136,17 @@ class _Child:
             raise launch.refusal(self._name, OSError(int(code), os.strerror(int(code))))
 
 
-def _prepare(environment: dict[bytes, bytes], url: bytes, launcher: int) -> None:
+def _point(environment: dict[bytes, bytes], url: bytes) -> None:
     for name in _REPLACED:
         environment.pop(name, None)
     environment[b"ELASTIC_APM_SERVER_URL"] = url
+    # The receiver answers for certain, if only when it has started: what was given up would be shown twice.
+    environment.setdefault(b"ELASTIC_APM_EXIT_TIMEOUT", b"5s")
     environment[b"APM_RUN_LOCAL"] = b"1"
+
+
+def _prepare(environment: dict[bytes, bytes], url: bytes, launcher: int) -> None:
+    _point(environment, url)
     launch.mark(environment, launch.bootstrap(), launcher)
 
 
@@ -164,7 +185,18 @@ def _stopped(pid: int) -> bool:
         return True
 
 
-def _finish(receiver: Receiver, keep: bool) -> None:
+def _adopt(receiver: Receiver, environment: dict[bytes, bytes]) -> None:
+    """Have the receiver get what the program's processes could not send before they were killed."""
+    from apm_run import config
+    from apm_run.export.clearing import clear
+
+    _point(environment, receiver.url.encode())
+    environ = {os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()}
+    settings, _ = config.load(environ)
+    clear(settings, environ, _PATIENCE)
+
+
+def _finish(receiver: Receiver, keep: bool, environment: dict[bytes, bytes]) -> None:
     """Wait for the program's last events, print the summary, keep the page if asked to."""
     try:
         receiver.wait_ready(_PATIENCE)
@@ -175,6 +207,7 @@ def _finish(receiver: Receiver, keep: bool) -> None:
     while not receiver.wait_idle(_QUIET, 0.1) and monotonic() < deadline:
         if signal.sigtimedwait({signal.SIGINT, signal.SIGTERM, signal.SIGHUP}, 0):
             break
+    _adopt(receiver, environment)
     for line in summary(receiver.summary()):
         _say(line)
     if keep:

@@ -12,7 +12,7 @@ from apm_run.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from apm_run.config import Settings
     from apm_run.export.segment import Stamp
@@ -129,7 +129,7 @@ class Exporter:
         from apm_run.export.worker import Worker
 
         line = _first_metadata(settings)
-        outbox = Outbox(*_place(transport), line)
+        outbox = Outbox(*place(transport, environ), line)
         return Worker(outbox, transport, settings, ExportStats(outbox), self._metadata_line, told=self.told)
 
     def _complain(self, worker: Worker | None) -> None:
@@ -143,13 +143,15 @@ class Exporter:
         stats = worker.stats
         if stats.accepted or not (stats.rejected or stats.waiting or stats.dropped):
             return
+        if worker.outbox.durable and environ.get("APM_RUN_LOCAL"):
+            return  # the launcher takes it from there before its summary
         why = stats.last_error or "no answer in time"
         kept = f"; {stats.waiting} events wait in {worker.outbox.directory}" if worker.outbox.durable else ""
         guard.say(f"nothing was delivered to {worker.server}: {why}{kept}")
 
 
-def _place(transport: Transport) -> tuple[str | None, Stamp]:
-    """The outbox's directory, if one can be had, and the stamp of its segments."""
+def place(transport: Transport, environ: Mapping[str, str]) -> tuple[str | None, Stamp]:
+    """The outbox's directory, if one can be had, and the stamp of this process's segments in it."""
     from _blake2 import blake2b
 
     from apm_run.export import files, statedir

@@ -121,6 +121,11 @@ def _group(images: list[tuple[Image, str, bytes]]) -> Iterator[Leftovers]:
         yield Leftovers(segments, metadata)
 
 
+def dead(directory: str) -> set[str]:
+    """The segments of dead processes."""
+    return {path for path, _ in _dead(directory, set())}
+
+
 def any_others(directory: str, own: set[str]) -> bool:
     """Whether there are files of other processes, dead or alive."""
     return any(path not in own for path in files.segments(directory))

@@ -55,7 +55,6 @@ class Worker:
         "_failed_at",
         "_first",
         "_flushes",
-        "_hopeless",
         "_latency",
         "_limit",
         "_max_events",
@@ -72,6 +71,7 @@ class Worker:
         "_wake",
         "asleep",
         "clock",
+        "hopeless",
         "ident",
         "last",
         "outbox",
@@ -110,7 +110,9 @@ class Worker:
         self._pace = pace or Pace(settings.api_request_time, _random)
         self._max_events = _ALL
         self._adopt_at = self._first = self._failed_at = self._latency = self._retry_at = 0.0
-        self._hopeless = self._named = self._unreachable = self._urgent = False
+        #: The server will not take anything unless somebody changes the settings.
+        self.hopeless = False
+        self._named = self._unreachable = self._urgent = False
         self._limit: Limit | None = None
         self._closing: tuple[Limit, native.Event] | None = None
         self._flushes: list[native.Event] = []
@@ -189,7 +191,7 @@ class Worker:
     def _is_pointless(self) -> bool:
         """Whether the server has just shown that it takes nothing."""
         just = bool(self._failed_at) and self.clock() - self._failed_at < JUST
-        return self._hopeless or (just and self._unreachable)
+        return self.hopeless or (just and self._unreachable)
 
     def _await_end(self, limit: Limit, done: native.Event) -> None:
         while True:
@@ -280,10 +282,14 @@ class Worker:
             return
         with leftovers.Adoption(directory) as granted:
             for left in leftovers.find(directory, self.outbox.stamp, own) if granted else ():
-                while left.waiting and self._send(left, limit):
-                    pass
-                if self._failed_at:
+                if not self.deliver(left, limit):
                     break
+
+    def deliver(self, source: Source, limit: Limit) -> bool:
+        """Send all of it, until the server fails; whether it did not."""
+        while source.waiting and self._send(source, limit):
+            pass
+        return not self._failed_at
 
     def _send(self, source: Source, limit: Limit) -> bool:
         """One request; whether a further one makes sense at once."""
@@ -333,7 +339,7 @@ class Worker:
         self.stats.accepted += accepted
         self._pace.succeeded()
         self._failed_at = 0.0
-        self._hopeless = False
+        self.hopeless = False
 
     def _failed(self, answer: Answer, events: int) -> None:
         status = answer.status
@@ -341,8 +347,8 @@ class Worker:
             self.stats.resent += events
         now = self._failed_at = self.clock()
         self._unreachable = not status
-        self._hopeless = 300 <= status < 500 and status not in (408, 429)
-        if self._hopeless:
+        self.hopeless = 300 <= status < 500 and status not in (408, 429)
+        if self.hopeless:
             self._pace.refused(now)
         else:
             self._pace.failed(now)

@@ -152,8 +152,11 @@ class Proxy:
         head, _, rest = head.partition(b"\r\n\r\n")
         self.heads.append(head)
         if self.refuse:
-            client.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % self.refuse)
-            client.shutdown(socket.SHUT_RDWR)
+            try:
+                client.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % self.refuse)
+                client.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the client has read what it wanted to know
+                pass
             return
         server = socket.create_connection(("127.0.0.1", self.target.port))
         self.open.append(server)

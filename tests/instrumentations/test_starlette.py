@@ -91,10 +91,14 @@ REQUESTS = {
 
 @pytest.mark.parametrize("app", ["app", "middle"])
 def test_as_bare(app):
-    found = compare((*UVICORN[:-1], f"starlette_shop:{app}"), REQUESTS)
-    if app == "middle":  # in newer releases this middleware ends the response properly before it raises
+    requests = dict(REQUESTS)
+    if app == "middle":
+        # Older releases of this middleware forget the error if the client is faster, traced or not.
+        del requests["GET", "/inner/boom"]
+    found = compare((*UVICORN[:-1], f"starlette_shop:{app}"), requests)
+    if app == "middle":  # newer ones end the response properly before they raise
         found["GET", "/broken"] = found["GET", "/broken"].replace("success", "failure")
-    assert found == REQUESTS
+    assert found == requests
 
 
 def test_error_event(served):

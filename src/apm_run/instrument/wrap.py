@@ -65,8 +65,11 @@ class Interceptor:
 
     def parent(self) -> Current | None:
         """What the call runs in; None lets it pass straight through."""
-        found = self.running()
-        if found is not None and self.idle and ((found.exit and not found.end_ns) or not found.transaction.sampled):
+        tracer = self.tracer
+        found = _get() or tracer.ambient
+        if found is None or self.failures >= TOLERATED or not tracer.active:
+            return None
+        if self.idle and ((found.exit and not found.end_ns) or not found.transaction.sampled):
             return None
         return found
 

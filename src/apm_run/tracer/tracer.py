@@ -81,9 +81,13 @@ class Tracer:
             next(running.transaction.ends)
             running.transaction.ended = True
 
-    def _id(self, bits: int) -> str:
-        value = self._random.getrandbits(bits) or 1  # all zeros is invalid (spec 5)
-        return f"{value:0{bits // 4}x}"
+    def _id(self) -> str:
+        """64 random bits; all zeros is invalid (spec 5)."""
+        return "%016x" % (self._random.getrandbits(64) or 1)
+
+    def _long_id(self) -> str:
+        """128 random bits, of a trace or an error."""
+        return "%032x" % (self._random.getrandbits(128) or 1)
 
     # Transactions
 
@@ -105,8 +109,8 @@ class Tracer:
             self,
             name,
             type,
-            id=self._id(64),
-            trace_id=self._id(128) if context is None else context.trace_id,
+            id=self._id(),
+            trace_id=self._long_id() if context is None else context.trace_id,
             start_ns=self._clock() if start_ns is None else start_ns,
             timestamp=self._wall() // 1000 if timestamp is None else timestamp,
         )
@@ -152,7 +156,7 @@ class Tracer:
         transaction = parent.transaction
         # An exit span is a leaf: what a task or thread begins that outlived it hangs where it hung.
         parent_id = parent.parent_id if parent.exit else parent.id
-        span = Span(draft, transaction, parent_id or transaction.id, self._id(64), self._clock())
+        span = Span(draft, transaction, parent_id or transaction.id, self._id(), self._clock())
         maximum = self.settings.transaction_max_spans
         if maximum >= 0 and next(transaction.counter) >= maximum:
             span.dropped = True
@@ -201,7 +205,7 @@ class Tracer:
             transaction.last_error = error if not transaction.ended else None
         settings = self.settings
         event: dict[str, Any] = {
-            "id": self._id(128),
+            "id": self._long_id(),
             "timestamp": self._wall() // 1000 if transaction is None else transaction.moment(self._clock()),
             **errors.facts(
                 error,

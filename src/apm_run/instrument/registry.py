@@ -49,6 +49,10 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "wsgiref.handlers": ("wsgiref",),
 }
 
+#: Triggers that carry a span elsewhere: they wait until there is something that makes spans. Half of all programs
+#: import threading, by way of logging alone.
+LATE = frozenset({"concurrent.futures.thread", "gevent.thread", "threading"})
+
 _FOLDER = "apm_run_instrumentations"
 
 

@@ -130,3 +130,13 @@ def test_nothing_is_left_behind(tmp_path, sink, state):
     sink.wait(lambda events: events.spans)
     left = [name for _, _, files in os.walk(state["APM_RUN_STATE_DIR"]) for name in files if name != "key"]
     assert left == []
+
+
+def test_a_sub_interpreter_runs_untouched(tmp_path, sink, state):
+    pytest.importorskip("_testcapi", reason="this interpreter has no _testcapi")
+    query = 'import sqlite3; sqlite3.connect(":memory:").execute("select 1")'
+    source = f"import _testcapi\nprint(_testcapi.run_in_subinterp({query!r}))\n" + QUERY
+    both(tmp_path, source, sink, state)
+    sink.wait(lambda events: events.spans)
+    sink.wait_idle()
+    assert len(sink.transactions) == len(sink.spans) == 1

@@ -56,7 +56,7 @@ def test_whole_span(recorder, server, client):
             "type": "external",
             "subtype": "http",
             "outcome": "success",
-            "sync": True,
+            "sync": client is Sync,
             "sample_rate": 1.0,
             "context": {
                 "http": {

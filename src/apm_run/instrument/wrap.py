@@ -7,7 +7,7 @@ traceback on its way (from Python 3.11 on; older ones keep the traceback apart f
 
 from __future__ import annotations
 
-from sys import get_asyncgen_hooks, set_asyncgen_hooks
+from sys import exc_info, get_asyncgen_hooks, set_asyncgen_hooks
 
 from apm_run.guard import failed
 from apm_run.model import FAILURE, SUCCESS, UNKNOWN, Call
@@ -42,7 +42,7 @@ _ANNOTATIONS = "__annotate__" if hasattr(failed, "__annotate__") else "__annotat
 class Interceptor:
     """One target at work: begins and ends what its calls are."""
 
-    __slots__ = ("describe", "entry", "failures", "idle", "observe", "rewrite", "tracer", "where")
+    __slots__ = ("describe", "entry", "failures", "idle", "observe", "rewrite", "sync", "tracer", "where")
 
     def __init__(self, target: Target, tracer: Tracer, where: str) -> None:
         """:param where: how failures of its functions are recorded: the path of the target."""
@@ -52,6 +52,8 @@ class Interceptor:
         self.entry = target.entry
         #: It has nothing to do below an exit span, which is a leaf, or where nothing is sampled.
         self.idle = target.rewrite is None and not target.entry
+        #: Whether the calling thread waits for its calls: Kibana marks the others.
+        self.sync = True
         self.tracer = tracer
         self.where = where
         self.failures = 0
@@ -87,7 +89,8 @@ class Interceptor:
             elif parent is not None and (not parent.exit or parent.end_ns) and parent.transaction.sampled:
                 draft = self.describe(call)
                 if draft is not None:
-                    opened = sender = self.tracer.begin(draft, parent)
+                    opened = sender = span = self.tracer.begin(draft, parent)
+                    span.sync = self.sync
         except Exception:
             self.fault("describe")
         if self.rewrite is not None and sender is not None:
@@ -159,9 +162,11 @@ class Interceptor:
 
     def fault(self, step: str) -> None:
         """A function of the instrumentation has failed: record it, and after too many let calls pass."""
-        self.failures += 1
-        if self.failures >= TOLERATED:
-            self.tracer.switched_off.add(self.where)
+        # What the program's depth or memory is the reason of says nothing about the target.
+        if not isinstance(exc_info()[1], (RecursionError, MemoryError)):
+            self.failures += 1
+            if self.failures >= TOLERATED:
+                self.tracer.switched_off.add(self.where)
         failed(f"{self.where}: {step}")
 
 
@@ -187,7 +192,9 @@ def kind(original: Callable[..., Any]) -> int:
 def function(original: Callable[..., Any], interceptor: Interceptor) -> Callable[..., Any]:
     """The wrapper of a function: of the same kind, with its names, found by pickle and copy under them."""
     makers: Any = {COROUTINE: _coroutine, ASYNC_GENERATOR: _async_generator, GENERATOR: _generator}
-    return dressed(makers.get(kind(original), _plain)(original, interceptor), original)
+    found = kind(original)
+    interceptor.sync = found not in (COROUTINE, ASYNC_GENERATOR)
+    return dressed(makers.get(found, _plain)(original, interceptor), original)
 
 
 def dressed(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:

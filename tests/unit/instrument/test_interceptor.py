@@ -225,6 +225,38 @@ def test_an_entry_that_fails_is_switched_off(engine, lenient):
     assert engine.sink.transactions == []
 
 
+@pytest.mark.parametrize("kind", [RecursionError, MemoryError])
+def test_what_the_program_is_the_reason_of_switches_nothing_off(engine, lenient, kind):
+    def describe(call):
+        raise kind
+
+    wrapper = engine.wrap(lambda: 5, describe)
+    with engine.transaction():
+        for _ in range(TOLERATED + 3):
+            assert wrapper() == 5
+    assert lenient["test:work: describe"][0] == TOLERATED + 3
+    assert engine.tracer.switched_off == set()
+
+
+def test_a_program_that_recurses_to_the_limit(engine, lenient):
+    depths = []
+
+    def recurse(depth):
+        depths.append(depth)
+        return wrapper(depth + 1)
+
+    wrapper = engine.wrap(recurse)
+    with engine.transaction() as transaction:
+        for _ in range(3):
+            with pytest.raises(RecursionError):
+                wrapper(0)
+            assert current.get() is transaction
+    assert max(depths) > 100
+    wrapper = engine.wrap(lambda depth: depth)
+    with engine.transaction():
+        assert wrapper(1) == 1
+
+
 def test_strict_mode_lets_the_failure_out(engine, monkeypatch):
     monkeypatch.setattr(guard, "failures", {})
     wrapper = engine.wrap(lambda: 5, failing)

@@ -69,6 +69,24 @@ def drain(coroutine):
     raise AssertionError("it waits")
 
 
+def test_what_is_awaited_is_marked(engine):
+    async def coroutine():
+        return 1
+
+    async def rows():
+        yield 1
+
+    async def collect(made):
+        return [item async for item in made]
+
+    with engine.transaction() as transaction:
+        engine.wrap(lambda: 1)()
+        list(engine.wrap(lambda: (yield 1))())
+        drain(engine.wrap(coroutine)())
+        drain(collect(engine.wrap(rows)()))
+    assert [span.sync for span in engine.sink.spans(transaction)] == [True, True, False, False]
+
+
 def test_nested_calls_are_children(engine):
     inner = engine.wrap(lambda: current.get().id)
     outer = engine.wrap(lambda: (current.get().id, inner()))

@@ -16,6 +16,8 @@ from apm_run import guard
 from apm_run.intake import encode
 from apm_run.intake.limits import KEYWORD, LONG, MAX_EVENT_SIZE
 from apm_run.model import SpanDraft
+from apm_run.pipeline import Pipeline
+from apm_run.propagation import TraceContext
 
 
 class Unprintable:
@@ -164,8 +166,6 @@ def test_transaction_that_is_not_sampled():
 
 
 def test_transaction_of_an_incoming_trace(engine):
-    from apm_run.propagation import TraceContext
-
     with engine.transaction(context=TraceContext("ab" * 16, "cd" * 8, True, "")) as transaction:
         transaction.links.append({"trace_id": "ef" * 16, "span_id": "01" * 8})
         transaction.framework = ("flask", "")
@@ -490,8 +490,6 @@ def test_any_structure():
 
 
 def test_what_can_not_be_encoded_costs_nothing_else(engine, monkeypatch):
-    from apm_run.agent import Pipeline
-
     class Exporter:
         def put(self, payload, events):
             put.append((payload, events))

@@ -65,6 +65,10 @@ integration: setup ## Tests against real services
 transparency: setup ## CPython's own test suite, bare and traced: no outcome may change (ARGS="--python 3.13")
 	$(BIN)/python integration/transparency.py $(ARGS)
 
+.PHONY: launch
+launch: setup ## All ways to end on every CPython found; writes docs/reference/launch-matrix.md (ARGS="--python 3.11")
+	$(BIN)/python integration/launch_matrix.py $(ARGS)
+
 .PHONY: versions
 versions: setup ## Starlette and FastAPI of many releases; writes docs/reference/tested-versions.md
 	$(BIN)/python integration/versions.py $(ARGS)

@@ -9,22 +9,23 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from itertools import count
 from time import perf_counter_ns, time_ns
 
-from apm_run.guard import failed, guard, say
+from apm_run.ends import DELAY, StandIn, Undisturbed, is_pool_worker, watch
+from apm_run.guard import failed, say
 from apm_run.instrument import hook, registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
-    from typing import Any, NoReturn
 
     from apm_run.config import Problem, Settings
     from apm_run.export import Exporter
     from apm_run.instrument.vocabulary import Instrumentation
     from apm_run.report import Reporter
-    from apm_run.tracer import Span, Tracer, Transaction
+    from apm_run.tracer import Tracer, Transaction
 
 #: The running agent of this process, or None.
 running: Agent | None = None
@@ -40,6 +41,7 @@ class Agent:
         """:param start_ns: when the program began, of ``perf_counter_ns``; ``timestamp`` the same in microseconds."""
         self._start_ns = start_ns
         self._timestamp = timestamp
+        self._pid = os.getpid()
         self._loaded: Settings
         self._settings: Settings | None = None
         self._built: Tracer
@@ -47,6 +49,8 @@ class Agent:
         #: The delivery side, once there is a tracer.
         self.exporter: Exporter | None = None
         self._program = Program()
+        # Imported before there was a tracer, and of use only with one.
+        self._late: list[ModuleType] = []
         # For the report that doctor prints.
         #: Trigger module -> files of instrumentations; those of these modules that were imported before the agent.
         self.triggers: dict[str, list[str]] = {}
@@ -90,6 +94,7 @@ class Agent:
         """The tracer, with the program's own transaction begun and the exporter behind it."""
         if self._tracer is None:
             from apm_run.export import Exporter
+            from apm_run.pipeline import Pipeline
             from apm_run.tracer import Tracer
 
             exporter = Exporter(self.settings, self._metadata)
@@ -98,11 +103,15 @@ class Agent:
             tracer = Tracer(self.settings, sink)
             if self.__dict__.setdefault("_built", tracer) is tracer:
                 self.exporter = exporter
-                self._program.begin(tracer, self._start_ns, self._timestamp)
+                exporter.holds = self._hold
+                self._keep_time()
+                self._program.begin(tracer, self._start_ns, self._timestamp, self._hold)
                 os.register_at_fork(after_in_child=self._forked)
             self._tracer = self._built
             if self.aside:
                 self._tracer.active = False
+            while self._late:
+                self.imported(self._late.pop(0))
         return self._tracer
 
     @property
@@ -136,6 +145,11 @@ class Agent:
     def imported(self, module: ModuleType) -> None:
         """A trigger module has been imported by the program. Never raises (BaseException: launching.md 3)."""
         try:
+            if self._tracer is None and module.__name__ in registry.LATE:
+                self._late.append(module)
+                return
+            if self._tracer is None and _in_sub_interpreter():
+                self.aside = "a sub-interpreter"
             if self.aside or not (self.settings.enabled and self.settings.instrument):
                 return
             if module.__name__ == OFFICIAL:
@@ -178,9 +192,12 @@ class Agent:
         try:
             if _configured() and not self.settings.enabled:
                 return
-            if not self.aside:
+            if not self.aside and not (self._tracer is None and _in_sub_interpreter()):
                 self._program.end(self)
-            if self.exporter is not None:
+            if self.exporter is not None and is_pool_worker():
+                with Undisturbed():
+                    self.exporter.close(DELAY)
+            elif self.exporter is not None:
                 self.exporter.close()
             self.tell("ended")
         except KeyboardInterrupt:
@@ -188,70 +205,49 @@ class Agent:
         except BaseException:
             failed("exit")
 
+    def _hold(self) -> None:
+        """From now on there is something that an end without ``atexit`` would lose."""
+        try:
+            if self.settings.flush_on_os_exit and not self.aside:
+                watch(self)
+        except Exception:
+            failed("hold")
+
+    def hard_exit(self, status: object, limit: float, stays: bool = False) -> None:
+        """The process ends without ``atexit``: the same within a limit of seconds, if anything would be lost.
+
+        :param stays: it may yet go on, where it can not become another program.
+        """
+        exporter = self.exporter
+        if exporter is None or self.aside:
+            return
+        before = self._program.end_hard(self, status)
+        with Undisturbed():
+            exporter.close(limit, stays)
+        if stays and before is not None:
+            self._program.again(self.tracer, before, self._hold)
+        self.tell("running" if stays else "ended")
+
+    def _keep_time(self) -> None:
+        """A forked child begins when it begins."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._start_ns, self._timestamp = perf_counter_ns(), time_ns() // 1000
+
     def _forked(self) -> None:
         """In a forked child: other ids, a transaction of its own, nothing of the parent's."""
         try:
             if self._tracer is not None:
                 self._tracer.forked()
-                self._program.forked(self._tracer)
+                self._keep_time()
+                self._program.forked(self._tracer, self._hold)
         except Exception:
             failed("fork")
 
     def brief(self) -> bool:
         """Whether the program has been too short to be worth a transaction for its duration alone."""
+        self._keep_time()
         return (perf_counter_ns() - self._start_ns) / 1e6 < self.settings.program_transaction_min_duration
-
-
-class Pipeline:
-    """Process, encode, enqueue (design 3, steps 12-14): the tracer's sink."""
-
-    def __init__(self, settings: Settings, exporter: Exporter) -> None:
-        """:param exporter: takes the encoded lines."""
-        from apm_run.intake import encode
-
-        self._settings = settings
-        self._exporter = exporter
-        self._encode = encode
-
-    def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
-        """Encode a transaction with its spans and errors in one piece."""
-        try:
-            lines: list[bytes] = []
-            # Each by itself: what can not be encoded costs nothing else.
-            with guard("encode transaction"):
-                lines.append(self._encode.transaction_line(transaction, spans))
-            for span in spans if transaction.sampled else ():
-                with guard("encode span"):
-                    lines.append(self._encode.span_line(span, self._stack(span)))
-            for error in transaction.errors:
-                with guard("encode error"):
-                    lines.append(self._encode.error_line(error))
-            self._exporter.put(b"".join(lines), len(lines))
-        except Exception:
-            failed("put transaction")
-
-    def span(self, span: Span) -> None:
-        """Encode a span that ended after its transaction."""
-        try:
-            self._exporter.put(self._encode.span_line(span, self._stack(span)), 1)
-        except Exception:
-            failed("encode span")
-
-    def error(self, error: dict[str, Any]) -> None:
-        """Encode an error that waits for no transaction."""
-        try:
-            self._exporter.put(self._encode.error_line(error), 1)
-        except Exception:
-            failed("encode error")
-
-    def _stack(self, span: Span) -> list[dict[str, Any]] | None:
-        if not span.frames:
-            return None
-        from apm_run.tracer import stack
-
-        settings = self._settings
-        app, library = settings.source_lines_span_app_frames, settings.source_lines_span_library_frames
-        return stack.render(span.frames, app, library)
 
 
 class Program:
@@ -266,31 +262,52 @@ class Program:
 
     def watch_exit(self) -> None:
         """Hear what ``sys.exit`` is called with: at exit the interpreter does not tell any more."""
-        sys.exit = _Exit(sys.exit, self)  # type: ignore[assignment]
+        sys.exit = StandIn(sys.exit, self.exiting)
 
-    def exiting(self, status: object = None) -> None:
-        """The program asks for its end."""
-        self._exit_code, self._exited = status, True
+    def exiting(self, *args: object, **kwargs: object) -> None:
+        """The program asks for its end, if it asks as it should."""
+        if len(args) < 2 and not kwargs:
+            self._exit_code, self._exited = args[0] if args else None, True
 
-    def begin(self, tracer: Tracer, start_ns: int, timestamp: int) -> None:
+    def begin(self, tracer: Tracer, start_ns: int, timestamp: int, hold: Callable[[], None]) -> None:
         """Begin it, as a child of what ``TRACEPARENT`` names where a traced program started this one."""
         from apm_run import propagation
 
         parent = os.environ.get("TRACEPARENT")
         context = propagation.parse([parent], [os.environ.get("TRACESTATE", "")]) if parent else None
         tracer.begin_ambient(_program_name(), start_ns, timestamp, context)
-        self._transaction = tracer.ambient
+        self._held(tracer, hold)
 
-    def forked(self, tracer: Tracer) -> None:
+    def _held(self, tracer: Tracer, hold: Callable[[], None]) -> None:
+        """Have ``hold`` called when the first span begins that only the end of the transaction makes durable."""
+        self._transaction = tracer.ambient
+        if self._transaction is not None:
+            self._transaction.counter = _First(self._transaction, hold)  # type: ignore[assignment]
+            if tracer.settings.transaction_max_spans < 0:  # nobody counts
+                hold()
+
+    def again(self, tracer: Tracer, before: Transaction, hold: Callable[[], None]) -> None:
+        """It was ended, and goes on: with a transaction below that one."""
+        from apm_run.propagation import TraceContext
+
+        context = TraceContext(before.trace_id, before.id, before.sampled, before.tracestate)
+        tracer.begin_ambient(before.name, perf_counter_ns(), time_ns() // 1000, context)
+        self._held(tracer, hold)
+
+    def forked(self, tracer: Tracer, hold: Callable[[], None]) -> None:
         """A child continues the trace with a transaction of its own."""
-        before = tracer.ambient
-        if before is not None:
-            from apm_run.propagation import TraceContext
-
-            context = TraceContext(before.trace_id, before.id, before.sampled, before.tracestate)
-            tracer.begin_ambient(before.name, perf_counter_ns(), time_ns() // 1000, context)
-        self._transaction = tracer.ambient
+        if tracer.ambient is not None:
+            self.again(tracer, tracer.ambient, hold)
         self._exited, self._exit_code = False, None
+
+    def end_hard(self, agent: Agent, status: object) -> Transaction | None:
+        """End it at an end without ``atexit``, if it has something to say; the transaction if so."""
+        transaction = agent.tracer.ambient
+        if transaction is None or not (transaction.spans or transaction.errors or not agent.brief()):
+            return None
+        transaction.outcome = transaction.result = "failure" if status not in (None, 0) else "success"
+        agent.tracer.end_transaction(transaction)
+        return transaction
 
     def end(self, agent: Agent) -> None:
         """End it, unless it is claimed or has nothing to say: no span, no error, short, and no failure."""
@@ -311,50 +328,36 @@ class Program:
         tracer.end_transaction(transaction)
 
 
-class _Exit:
-    """What stands for ``sys.exit``: by all that a program can ask of it, the built-in function."""
+class _First:
+    """The counter of a transaction's spans, up to the first one."""
 
-    __slots__ = ("_original", "_program")
+    __slots__ = ("_hold", "_transaction")
 
-    def __init__(self, original: Callable[..., NoReturn], program: Program) -> None:
-        self._original = original
-        self._program = program
+    def __init__(self, transaction: Transaction, hold: Callable[[], None]) -> None:
+        self._transaction = transaction
+        self._hold = hold
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        if len(args) < 2 and not kwargs:
-            self._program.exiting(*args)
-        try:
-            self._original(*args, **kwargs)
-        except (SystemExit, TypeError) as end:
-            end.__traceback__ = None  # from 3.11 on what is re-raised then shows no frame of ours
-            raise
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(self._original)
-
-    @property
-    def __doc__(self) -> str | None:  # type: ignore[override]
-        return self._original.__doc__
-
-    @property
-    def __module__(self) -> str:  # type: ignore[override]
-        return self._original.__module__
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._original, name)
-
-    def __repr__(self) -> str:
-        return repr(self._original)
-
-    def __reduce__(self) -> str:
-        return "exit"
+    def __next__(self) -> int:
+        self._transaction.counter = count(1)
+        self._hold()
+        return 0
 
 
 def _uncaught() -> BaseException | None:
     """The exception that ended the program, as the interpreter left it after printing it."""
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return error if isinstance(error, BaseException) and not hasattr(sys, "ps1") else None
+
+
+def _in_sub_interpreter() -> bool:
+    """Whether this is not the main interpreter: the end of another one aborts a process whose thread is in it."""
+    for name in ("_interpreters", "_xxsubinterpreters"):
+        try:
+            module = __import__(name)
+        except ImportError:
+            continue
+        return bool(module.get_current() != module.get_main())
+    return False
 
 
 def _program_name() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from wsgiref.handlers import SimpleHandler
 
@@ -33,7 +34,7 @@ def request(number):
     """Serve one request, as a server would; traced as a transaction of type ``request``."""
     environ = {
         "REQUEST_METHOD": "GET",
-        "PATH_INFO": f"/{number}",
+        "PATH_INFO": f"/{os.getpid()}/{number}",
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.0",

@@ -54,6 +54,7 @@ class Settings:
     api_request_size: int
     api_request_time: float
     exit_timeout: float
+    flush_on_os_exit: bool
     disable_send: bool
     service_name: str | None
     service_version: str | None

@@ -188,6 +188,15 @@ OPTIONS: tuple[Option, ...] = (
         "10s",
     ),
     Option(
+        "flush_on_os_exit",
+        parse.boolean(),
+        "true",
+        _SERVER,
+        "Whether `os._exit` and `os.exec*` first send what waits, for at most 0.3 s. With `false` these functions are "
+        "left alone, and what is unsent waits in the outbox. An option of `apm-run` alone.",
+        "false",
+    ),
+    Option(
         "disable_send",
         parse.boolean(),
         "false",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from os import environ, getpid, register_at_fork
+from sys import modules, version_info
 
 from apm_run import guard
 from apm_run.export.descriptors import keep
-from apm_run.export.forks import free_imports
+from apm_run.export.forks import Fork, free_imports
 from apm_run.export.stats import ExportStats
 from apm_run.version import __version__
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from apm_run.export.transport import Transport
     from apm_run.export.worker import Worker
 
+#: Where these are loaded the process may have started others of its kind without a fork that it saw.
+_STARTERS = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
+
 
 class Exporter:
     """Takes events and sees to it that they arrive, by the contract of design 5a.
@@ -27,7 +31,7 @@ class Exporter:
     sent nor freed there.
     """
 
-    __slots__ = ("_metadata_line", "_reason", "_settings", "_workers", "told")
+    __slots__ = ("_fork", "_metadata_line", "_parent", "_reason", "_settings", "_workers", "holds", "told")
 
     def __init__(self, settings: Settings, metadata_line: Callable[[], bytes]) -> None:
         """Opens and starts nothing.
@@ -41,7 +45,12 @@ class Exporter:
         self._workers: dict[int, Worker | None] = {}
         #: Called after each request to the server, by whoever sent it; must not raise.
         self.told: Callable[[], None] | None = None
-        register_at_fork(after_in_child=self._forked)
+        #: Called once per process, when its first event is about to wait; must not raise.
+        self.holds: Callable[[], None] | None = None
+        #: Whether this process has children of its own kind, who may have been killed.
+        self._parent = False
+        self._fork = Fork()
+        register_at_fork(before=self._forking, after_in_child=self._forked, after_in_parent=self._has_child)
 
     @property
     def stats(self) -> ExportStats:
@@ -85,16 +94,23 @@ class Exporter:
             guard.failed("export.flush")
             return False
 
-    def close(self) -> None:
+    def close(self, limit: float | None = None, stays: bool = False) -> None:
         """At the end of the process: send what is left, within the limits of design 5a.
 
         May be called again; what is put in between is kept as ever.
+
+        :param limit: seconds it may take in all. :param stays: this may not be the end.
         """
-        worker = self._workers.get(getpid())
+        pid = getpid()
+        worker = self._workers.get(pid)
         try:
+            adopt = limit is None and (self._parent or any(name in modules for name in _STARTERS))
+            if worker is None and adopt:
+                worker = self._begin(pid)
             if worker is not None:
-                worker.close()
-            self._complain(worker)
+                worker.close(limit, adopt)
+            if not stays:
+                self._complain(worker)
         except KeyboardInterrupt:
             # Somebody is tired of waiting; what is left stays in the outbox.
             pass
@@ -103,16 +119,29 @@ class Exporter:
 
     def _begin(self, pid: int) -> Worker | None:
         """Build this process's outbox and worker. Several threads may do so at once: the first wins."""
+        if self.holds is not None:
+            self.holds()
         return self._workers.setdefault(pid, self._build())
+
+    def _forking(self) -> None:
+        worker = self._workers.get(getpid())
+        self._fork.before(int(worker is not None and worker.started))
+
+    def _has_child(self) -> None:
+        if version_info < (3, 13):
+            self._fork.remove()
+        self._parent = True
 
     def _forked(self) -> None:
         """In a forked child: the parent's outbox, thread and connection are out of reach from now on.
 
         Forks made in C do not come by here; then the pid tells.
         """
+        self._fork.remove()
         free_imports([worker.ident for worker in self._workers.values() if worker is not None])
         keep(dict(self._workers))
         self._workers.clear()
+        self._parent = False
 
     def _build(self) -> Worker | None:
         from apm_run.export.transport import Transport

@@ -175,6 +175,11 @@ class Outbox:
             self._free.clear()
         self.settle()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is inside; it may be the calling one, interrupted by a signal."""
+        return self._lock.locked()
+
     def touch(self) -> None:
         """Show processes that cannot see this one that it still cares for what waits."""
         for segment in list(self.segments):

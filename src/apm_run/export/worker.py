@@ -51,6 +51,7 @@ class Worker:
 
     __slots__ = (
         "_adopt_at",
+        "_adopts",
         "_closing",
         "_failed_at",
         "_first",
@@ -112,7 +113,7 @@ class Worker:
         self._adopt_at = self._first = self._failed_at = self._latency = self._retry_at = 0.0
         #: The server will not take anything unless somebody changes the settings.
         self.hopeless = False
-        self._named = self._unreachable = self._urgent = False
+        self._adopts = self._named = self._unreachable = self._urgent = False
         self._limit: Limit | None = None
         self._closing: tuple[Limit, native.Event] | None = None
         self._flushes: list[native.Event] = []
@@ -171,10 +172,17 @@ class Worker:
             step.wait(left)
         return self.outbox.done >= target
 
-    def close(self) -> None:
-        """Send what is left, within the limits of an exit; then give back the files."""
-        if self.outbox.waiting and not self._is_pointless():
-            total = stage = self._settings.exit_timeout
+    def close(self, total: float | None = None, adopt: bool = False) -> None:
+        """Send what is left, within the limits of an exit; then give back the files.
+
+        :param total: seconds it may take, less than usual, where a signal handler may have interrupted a put.
+        :param adopt: whether to look for what children of this process left.
+        """
+        stuck = total is not None and self.outbox.busy
+        directory = self.outbox.directory
+        self._adopts = adopt and directory is not None and leftovers.any_others(directory, self.outbox.paths)
+        if (self.outbox.waiting or self._adopts) and not self._is_pointless() and not (stuck and not self.started):
+            total = stage = self._settings.exit_timeout if total is None else total
             if self.outbox.durable and self._settings.origin("exit_timeout") == "default":
                 stage = max(EXIT_DURABLE, min(2 * self._latency, 1.0))
             limit = Limit(total, stage)
@@ -186,7 +194,8 @@ class Worker:
                 self._closing = None
             else:
                 self._send_all(limit)
-        self.outbox.close()
+        if not stuck:
+            self.outbox.close()
 
     def _is_pointless(self) -> bool:
         """Whether the server has just shown that it takes nothing."""
@@ -268,14 +277,16 @@ class Worker:
         self._read_metadata()
         while self.outbox.waiting and self._send(self.outbox, limit):
             pass
-        if not self.outbox.waiting and limit.deadline - self.clock() > self._settings.exit_timeout - _SPARE:
-            self._adopt(Limit(_SPARE, _SPARE))
+        early = limit.deadline - self.clock() > self._settings.exit_timeout - _SPARE
+        if not self.outbox.waiting and (self._adopts or early):
+            spare = EXIT_DURABLE if self._adopts else _SPARE
+            self._adopt(Limit(spare, spare))
 
     def _adopt(self, limit: Limit) -> None:
         """Send what dead processes left for the same server, if nobody else is at it (design 5a, "Adoption")."""
         directory = self.outbox.directory
         own = self.outbox.paths
-        if directory is None or self._failed_at or not self.stats.accepted:
+        if directory is None or self._failed_at or not (self.stats.accepted or self._adopts):
             return
         self._adopt_at = self.clock() + ADOPT_EVERY
         if not leftovers.any_others(directory, own):

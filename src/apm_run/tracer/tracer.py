@@ -42,6 +42,10 @@ WAITING_ERRORS = 50
 current: ContextVar[Span | Transaction | None] = ContextVar("apm_run_current", default=None)
 
 
+#: Nanoseconds after which the program's own transaction is reported with the spans it has.
+AMBIENT_NS = 600_000_000_000
+
+
 class Tracer:
     """One per process.
 
@@ -175,13 +179,22 @@ class Tracer:
         transaction = span.transaction
         if span.dropped:
             transaction.count_dropped()
+            self._retire(transaction)
             return
         limit = self.settings.span_stack_trace_min_duration
         if limit >= 0 and span.end_ns - span.start_ns >= limit * 1e6 and self.settings.stack_trace_limit:
             span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit)
         transaction.spans.append(span)
+        if span.end_ns - transaction.start_ns > AMBIENT_NS:
+            self._retire(transaction)
         if transaction.ended and _left(transaction, transaction.spans, span) and self.active:
             self.sink.span(span)
+
+    def _retire(self, transaction: Transaction) -> None:
+        """The program's own transaction is reported when it is full or old, and not renewed (design 5)."""
+        if transaction is self.ambient:
+            self.ambient = None
+            self.end_transaction(transaction)
 
     def fail(self, span: Span, error: BaseException) -> None:
         """The program's call has raised: the outcome follows from what it raised (spec 12)."""

@@ -384,3 +384,20 @@ def test_stack_trace_limit(limit):
 def test_dropped_spans_carry_no_stack():
     engine = Engine(transaction_max_spans="0")
     assert stack_of(engine, 10) is None
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_the_programs_transaction_is_reported_when_it_is_full_or_old(full):
+    engine = Engine(transaction_max_spans="1")
+    engine.tracer.begin_ambient("program", engine.clock(), WALL // 1000, None)
+    program = engine.tracer.ambient
+    spans = [engine.tracer.begin(draft(), program)]
+    if full:
+        spans.append(engine.tracer.begin(draft(), program))
+    else:
+        engine.clock.advance(11 * 60 * 1000)
+    for span in spans:
+        engine.tracer.end(span)
+    assert engine.tracer.ambient is None
+    assert engine.sink.spans(program) == spans[:1]
+    assert engine.sink.late == []

@@ -9,23 +9,21 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from itertools import count
 from time import perf_counter_ns, time_ns
 
-from apm_run.ends import DELAY, StandIn, Undisturbed, is_pool_worker, watch
+from apm_run.ends import DELAY, Program, Undisturbed, is_pool_worker, program_name, watch
 from apm_run.guard import failed, say
 from apm_run.instrument import hook, registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
 
     from apm_run.config import Problem, Settings
     from apm_run.export import Exporter
     from apm_run.instrument.vocabulary import Instrumentation
     from apm_run.report import Reporter
-    from apm_run.tracer import Tracer, Transaction
+    from apm_run.tracer import Tracer
 
 #: The running agent of this process, or None.
 running: Agent | None = None
@@ -117,7 +115,7 @@ class Agent:
     @property
     def program_name(self) -> str:
         """The program as its user would call it."""
-        return _program_name()
+        return program_name()
 
     def switched_off(self, path: str) -> bool:
         """Whether a target has failed too often."""
@@ -171,7 +169,9 @@ class Agent:
                 self.results[file] = "disabled: by disable_instrumentations"
             else:
                 instrument(instrumentation, module, self.tracer, self.results)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a third party's file may raise what it likes
             self.results[file] = f"failed: {type(error).__name__}: {error}"
             failed(f"load {file}")
 
@@ -250,105 +250,6 @@ class Agent:
         return (perf_counter_ns() - self._start_ns) / 1e6 < self.settings.program_transaction_min_duration
 
 
-class Program:
-    """The program's own transaction (design 5): sent only where it says something."""
-
-    def __init__(self) -> None:
-        """Nothing has begun."""
-        self._exit_code: object = None
-        self._exited = False
-        self._transaction: Transaction | None = None
-        self._last: object = None
-
-    def watch_exit(self) -> None:
-        """Hear what ``sys.exit`` is called with: at exit the interpreter does not tell any more."""
-        sys.exit = StandIn(sys.exit, self.exiting)
-
-    def exiting(self, *args: object, **kwargs: object) -> None:
-        """The program asks for its end, if it asks as it should."""
-        if len(args) < 2 and not kwargs:
-            self._exit_code, self._exited = args[0] if args else None, True
-
-    def begin(self, tracer: Tracer, start_ns: int, timestamp: int, hold: Callable[[], None]) -> None:
-        """Begin it, as a child of what ``TRACEPARENT`` names where a traced program started this one."""
-        from apm_run import propagation
-
-        parent = os.environ.get("TRACEPARENT")
-        context = propagation.parse([parent], [os.environ.get("TRACESTATE", "")]) if parent else None
-        tracer.begin_ambient(_program_name(), start_ns, timestamp, context)
-        self._held(tracer, hold)
-
-    def _held(self, tracer: Tracer, hold: Callable[[], None]) -> None:
-        """Have ``hold`` called when the first span begins that only the end of the transaction makes durable."""
-        self._transaction = tracer.ambient
-        if self._transaction is not None:
-            self._transaction.counter = _First(self._transaction, hold)  # type: ignore[assignment]
-            if tracer.settings.transaction_max_spans < 0:  # nobody counts
-                hold()
-
-    def again(self, tracer: Tracer, before: Transaction, hold: Callable[[], None]) -> None:
-        """It was ended, and goes on: with a transaction below that one."""
-        from apm_run.propagation import TraceContext
-
-        context = TraceContext(before.trace_id, before.id, before.sampled, before.tracestate)
-        tracer.begin_ambient(before.name, perf_counter_ns(), time_ns() // 1000, context)
-        self._held(tracer, hold)
-
-    def forked(self, tracer: Tracer, hold: Callable[[], None]) -> None:
-        """A child continues the trace with a transaction of its own."""
-        if tracer.ambient is not None:
-            self.again(tracer, tracer.ambient, hold)
-        self._exited, self._exit_code = False, None
-
-    def end_hard(self, agent: Agent, status: object) -> Transaction | None:
-        """End it at an end without ``atexit``, if it has something to say; the transaction if so."""
-        transaction = agent.tracer.ambient
-        if transaction is None or not (transaction.spans or transaction.errors or not agent.brief()):
-            return None
-        transaction.outcome = transaction.result = "failure" if status not in (None, 0) else "success"
-        agent.tracer.end_transaction(transaction)
-        return transaction
-
-    def end(self, agent: Agent) -> None:
-        """End it, unless it is claimed or has nothing to say: no span, no error, short, and no failure."""
-        error = _uncaught()
-        failing = error is not None or (self._exited and self._exit_code not in (None, 0, False))
-        if agent._tracer is None and not failing and agent.brief():
-            return
-        tracer = agent.tracer
-        transaction = tracer.ambient
-        if transaction is None:
-            return
-        if error is not None:
-            transaction.capture(error, handled=False)
-        if not (transaction.spans or transaction.errors or failing) and agent.brief():
-            return
-        transaction.outcome = "failure" if failing else "success"
-        transaction.result = transaction.outcome
-        tracer.end_transaction(transaction)
-
-
-class _First:
-    """The counter of a transaction's spans, up to the first one."""
-
-    __slots__ = ("_hold", "_transaction")
-
-    def __init__(self, transaction: Transaction, hold: Callable[[], None]) -> None:
-        self._transaction = transaction
-        self._hold = hold
-
-    def __next__(self) -> int:
-        self._transaction.counter = count(1)
-        self._hold()
-        return 0
-
-
-def _uncaught() -> BaseException | None:
-    """The exception that ended the program, as the interpreter left it after printing it."""
-    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    return error if isinstance(error, BaseException) and not hasattr(sys, "ps1") else None
-
-
 def _in_sub_interpreter() -> bool:
     """Whether this is not the main interpreter: the end of another one aborts a process whose thread is in it."""
     for name in ("_interpreters", "_xxsubinterpreters"):
@@ -358,31 +259,6 @@ def _in_sub_interpreter() -> bool:
             continue
         return bool(module.get_current() != module.get_main())
     return False
-
-
-def _program_name() -> str:
-    """The program as its user would call it: the script's or the module's name."""
-    argv = _command()
-    for position, argument in enumerate(argv[1:], 1):
-        if argument == "-m" and position + 1 < len(argv):
-            return argv[position + 1]
-        if argument == "-c":
-            return "python -c"
-        if not argument.startswith("-"):
-            return argument.rsplit("/", 1)[-1]
-    return "python"
-
-
-def _command() -> list[str]:
-    """The interpreter's own command line, which ``sys`` holds from Python 3.10 on."""
-    found: list[str] | None = getattr(sys, "orig_argv", None)
-    if found is not None:
-        return found
-    try:
-        with open("/proc/self/cmdline", "rb") as file:
-            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
-    except OSError:
-        return ["python", *sys.argv]
 
 
 def _configured() -> bool:

@@ -93,3 +93,22 @@ def test_a_handler_that_interrupts_a_put_is_not_held_up(sink, state):
     )
     for _ in range(5):
         assert traced("python", "-c", program, url=sink.url, env=state, timeout=20).returncode == 7
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_of_multiprocessing_is_named_by_its_program(sink, state, tmp_path, method):
+    script = tmp_path / "shop.py"
+    script.write_text(
+        "import multiprocessing, sqlite3\n"
+        "def work():\n    sqlite3.connect(':memory:').execute('select 1')\n"
+        "if __name__ == '__main__':\n"
+        f"    child = multiprocessing.get_context({method!r}).Process(target=work)\n"
+        "    child.start()\n    child.join()\n"
+        "    print(child.pid)\n"
+    )
+    found = traced("python", script, url=sink.url, env=state)
+    sink.wait(lambda events: events.spans)
+    (own,) = [(m, t) for m, t in sink.metadata if t["id"] == sink.spans[0]["transaction_id"]]
+    assert (own[1]["name"], own[1]["outcome"]) == ("shop.py", "success")
+    assert own[0]["process"]["pid"] == int(found.stdout)
+    assert own[0]["service"]["name"] == "shop"

@@ -35,7 +35,7 @@ def signalled(transaction: CurrentTransaction, sender: Any, exception: BaseExcep
 
 INSTRUMENTATION = Instrumentation(
     library="flask",
-    versions="3.1",
+    versions="1.1 to 3.1",
     targets=(
         Serve("flask.app:Flask.__call__", wsgi, framework="flask"),
         Annotate("flask.app:Flask.full_dispatch_request", route),

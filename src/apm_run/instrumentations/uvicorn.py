@@ -7,7 +7,7 @@ from apm_run.instrument.vocabulary import Claim, Instrumentation, Serve
 
 INSTRUMENTATION = Instrumentation(
     library="uvicorn",
-    versions="0.54",
+    versions="0.39 to 0.54",
     targets=(
         # The process that only watches over others loads no application.
         Claim("uvicorn.main:run"),

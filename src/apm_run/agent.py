@@ -11,7 +11,7 @@ import os
 import sys
 from time import perf_counter_ns, time_ns
 
-from apm_run.ends import DELAY, Program, Undisturbed, is_pool_worker, program_name, watch
+from apm_run.ends import DELAY, Program, Undisturbed, is_pool_worker, program_name, stay_interrupted, watch
 from apm_run.guard import failed, say
 from apm_run.instrument import hook, registry
 
@@ -204,6 +204,8 @@ class Agent:
             raise
         except BaseException:
             failed("exit")
+        finally:
+            stay_interrupted()
 
     def _hold(self) -> None:
         """From now on there is something that an end without ``atexit`` would lose."""

@@ -225,6 +225,21 @@ def _uncaught() -> BaseException | None:
     return error if isinstance(error, BaseException) and not hasattr(sys, "ps1") else None
 
 
+def stay_interrupted() -> None:
+    """Where Ctrl-C has ended the program, the interpreter ends by SIGINT all the same.
+
+    It notes so as it leaves the program's code, and forgets it when another text is compiled and run: imports of ours
+    do that, for their named tuples.
+    """
+    error = _uncaught()
+    trace = error.__traceback__ if isinstance(error, KeyboardInterrupt) else None
+    if trace is not None and trace.tb_frame.f_back is None:  # not one that an interactive console has shown
+        try:
+            exec("raise KeyboardInterrupt")
+        except KeyboardInterrupt:
+            pass
+
+
 def _name(transaction: Transaction) -> None:
     """Name a process that ``multiprocessing`` has started with ``-c`` by the program that it works for."""
     file = getattr(sys.modules.get("__mp_main__"), "__file__", None)

@@ -1,8 +1,10 @@
-"""What stands for ``sys.exit`` answers every question as the built-in function does."""
+"""What stands for ``sys.exit`` answers every question as the built-in function does; Ctrl-C ends as it does bare."""
 
 from __future__ import annotations
 
 import pytest
+from tests.launch.support import INTERPRETERS
+from tests.launch.support import traced as supported
 from tests.traced import bare, traced
 
 QUESTIONS = """
@@ -31,3 +33,15 @@ def test_exit_is_the_built_in_function_to_all_that_ask(status):
     assert "<built-in function exit>" in expected.stdout
     assert (found.returncode, found.stdout) == (expected.returncode, expected.stdout)
     assert expected.stderr in found.stderr
+
+
+@pytest.mark.parametrize("version", [version for version in INTERPRETERS if supported(version)])
+def test_a_program_that_ctrl_c_ends_ends_by_the_signal(version, tmp_path):
+    (tmp_path / "interrupted.py").write_text("raise KeyboardInterrupt")
+    # A console shows the exception and goes on: the program then ends as it likes.
+    console = "import code; code.interact(local={})"
+    for words in (["-c", "raise KeyboardInterrupt"], ["interrupted.py"], ["-m", "interrupted"], ["-c", console]):
+        expected = bare(INTERPRETERS[version], *words, cwd=tmp_path, input="raise KeyboardInterrupt\n")
+        found = traced(INTERPRETERS[version], *words, cwd=tmp_path, input="raise KeyboardInterrupt\n")
+        assert found.returncode == expected.returncode == (0 if console in words else -2)
+        assert expected.stderr in found.stderr

@@ -196,7 +196,7 @@ class Agent:
                 self._program.end(self)
             if self.exporter is not None and is_pool_worker():
                 with Undisturbed():
-                    self.exporter.close(DELAY)
+                    self.exporter.close(DELAY, last=False)
             elif self.exporter is not None:
                 self.exporter.close()
             self.tell("ended")
@@ -225,7 +225,7 @@ class Agent:
             return
         before = self._program.end_hard(self, status)
         with Undisturbed():
-            exporter.close(limit, stays)
+            exporter.close(limit, last=not stays and not is_pool_worker())
         if stays and before is not None:
             self._program.again(self.tracer, before, self._hold)
         self.tell("running" if stays else "ended")

@@ -94,12 +94,12 @@ class Exporter:
             guard.failed("export.flush")
             return False
 
-    def close(self, limit: float | None = None, stays: bool = False) -> None:
+    def close(self, limit: float | None = None, last: bool = True) -> None:
         """At the end of the process: send what is left, within the limits of design 5a.
 
         May be called again; what is put in between is kept as ever.
 
-        :param limit: seconds it may take in all. :param stays: this may not be the end.
+        :param limit: seconds it may take in all. :param last: whether nobody takes over what is left.
         """
         pid = getpid()
         worker = self._workers.get(pid)
@@ -109,7 +109,7 @@ class Exporter:
                 worker = self._begin(pid)
             if worker is not None:
                 worker.close(limit, adopt)
-            if not stays:
+            if last:
                 self._complain(worker)
         except KeyboardInterrupt:
             # Somebody is tired of waiting; what is left stays in the outbox.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import os
 import sys
+from _thread import get_ident
 from itertools import count
 from time import perf_counter_ns, time_ns
 
@@ -129,6 +130,7 @@ class Program:
 
     def __init__(self) -> None:
         """Nothing has begun."""
+        self._main = get_ident()
         self._exit_code: object = None
         self._exited = False
         self._transaction: Transaction | None = None
@@ -139,8 +141,8 @@ class Program:
         sys.exit = StandIn(sys.exit, self.exiting)
 
     def exiting(self, *args: object, **kwargs: object) -> None:
-        """The program asks for its end, if it asks as it should."""
-        if len(args) < 2 and not kwargs:
+        """The program asks for its end, if it asks as it should; in another thread it is that one's end only."""
+        if len(args) < 2 and not kwargs and get_ident() == self._main:
             self._exit_code, self._exited = args[0] if args else None, True
 
     def begin(self, tracer: Tracer, start_ns: int, timestamp: int, hold: Callable[[], None]) -> None:
@@ -192,10 +194,10 @@ class Program:
             return
         tracer = agent.tracer
         transaction = tracer.ambient
+        if error is not None:
+            tracer.capture(error, transaction, transaction.id if transaction else None, handled=False)
         if transaction is None:
             return
-        if error is not None:
-            transaction.capture(error, handled=False)
         if not (transaction.spans or transaction.errors or failing) and agent.brief():
             return
         transaction.outcome = "failure" if failing else "success"
@@ -251,6 +253,8 @@ def program_name() -> str:
     """The program as its user would call it: the script's or the module's name."""
     argv = _command()
     for position, argument in enumerate(argv[1:], 1):
+        if argv[position - 1] in ("-W", "-X", "--check-hash-based-pycs"):  # it is their value
+            continue
         if argument == "-m" and position + 1 < len(argv):
             return argv[position + 1]
         if argument == "-c":

@@ -140,3 +140,26 @@ def test_a_sub_interpreter_runs_untouched(tmp_path, sink, state):
     sink.wait(lambda events: events.spans)
     sink.wait_idle()
     assert len(sink.transactions) == len(sink.spans) == 1
+
+
+def test_the_exit_of_another_thread_is_no_failure_of_the_program(tmp_path, sink, state):
+    source = QUERY + (
+        "import sys, threading\nthread = threading.Thread(target=sys.exit, args=(3,))\nthread.start()\nthread.join()\n"
+    )
+    both(tmp_path, source, sink, state)
+    sink.wait(lambda events: events.spans)
+    assert sink.transactions[0]["outcome"] == "success"
+
+
+def test_an_uncaught_exception_of_a_server_is_an_error_of_its_own(tmp_path, sink, state):
+    source = (
+        "from wsgiref.simple_server import make_server\n"
+        "server = make_server('127.0.0.1', 0, None)\n"
+        "server.service_actions = lambda: 1 / 0\n"
+        "server.serve_forever(0.01)\n"
+    )
+    both(tmp_path, source, sink, state)
+    sink.wait(lambda events: events.errors)
+    assert sink.errors[0]["exception"]["type"] == "ZeroDivisionError"
+    assert "transaction_id" not in sink.errors[0]
+    assert sink.transactions == []

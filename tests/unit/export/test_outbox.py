@@ -457,3 +457,10 @@ def test_more_done_than_there_is_changes_nothing_else():
     made.segments.clear()
     made.advance(0)
     assert made.waiting == 0
+
+
+def test_it_says_whether_a_thread_is_inside():
+    made = outbox(None)
+    assert not made.busy
+    with made._lock:
+        assert made.busy

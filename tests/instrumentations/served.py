@@ -225,7 +225,7 @@ class Served:
             time.sleep(0.02)
 
     def _listens(self) -> bool:
-        found = re.findall(r"https?://127\.0\.0\.1:(\d+)", self.output)
+        found = re.findall(r"(?:https?://|TCP address )127\.0\.0\.1:(\d+)", self.output)
         if not found or self.output.count(self._ready[0]) < self._ready[1]:
             return False
         self.port = int(found[-1])
@@ -322,17 +322,20 @@ class Served:
         self._sink.wait_idle(0.05)
 
 
-def compare(command: Iterable[Any], requests: dict[tuple[Any, ...], str], **options: Any) -> dict[tuple[Any, ...], str]:
+def compare(
+    command: Iterable[Any], requests: dict[tuple[Any, ...], str], kind: type[Served] = Served, **options: Any
+) -> dict[tuple[Any, ...], str]:
     """Send the same requests to a server bare and traced; what the client and the log see must be the same.
 
     :param requests: arguments of :meth:`Served.ask` -> the line that is expected, as :meth:`Trace.line` makes it.
+    :param kind: how the server is run and its log is read.
     :returns: the same with the lines that were reported.
     """
-    with Served(*command, **options) as served:
+    with kind(*command, **options) as served:
         expected = [repr(served.answer(*request)) for request in requests]
         served.settle()
         log = served.log
-    with Sink() as sink, Served(*command, sink=sink, **options) as served:
+    with Sink() as sink, kind(*command, sink=sink, **options) as served:
         traces: dict[tuple[Any, ...], Trace] = {}
         for request, bare in zip(requests, expected):
             method, path, headers, body = (*request, *((), None)[len(request) - 2 :])

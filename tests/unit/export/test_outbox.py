@@ -362,6 +362,7 @@ assert len(got) - len(set(got)) <= stopped
 """
 
 
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="3.9 may raise between the end of a with block and its exit")
 def test_exceptions_of_signal_handlers_lose_nothing():
     """A handler that raises in the middle of a put, as KeyboardInterrupt does.
 

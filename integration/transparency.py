@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "transparency.md"
 #: Which files: what is about the modules that the agent instruments, uses or could disturb.
 ABOUT = re.compile(
-    r"(test\.)?(test_asyncio\..*|test_(atexit|concurrent_futures|context|contextlib|contextlib_async|copy|coroutines"
+    r"(test\.)?(test_asyncio(\..*)?|test_(atexit|concurrent_futures|context|contextlib|contextlib_async|copy|coroutines"
     r"|asyncgen|docxmlrpc|fork1|gc|generators|http_cookiejar|http_cookies|httplib|httpservers|import|importlib|inspect"
     r"|logging|module|multiprocessing_\w+|pickle|pkgutil|py_compile|queue|runpy|signal|site|socketserver|sqlite|sqlite3"
     r"|subprocess|support|sys|sys_setprofile|sys_settrace|thread|threadedtempfile|threading|threading_local"

@@ -238,6 +238,7 @@ class TestInThisInterpreter:
         if loaded:
             import tomli  # type: ignore[import-not-found,unused-ignore]
 
+            del sys.modules["tomli"]  # or it would be what is restored at the end
             monkeypatch.setitem(sys.modules, "tomli", tomli)
         assert load(file)[0].service_name == "theirs"
         assert ("tomli" in sys.modules) is loaded

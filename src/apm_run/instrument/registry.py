@@ -40,6 +40,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "hypercorn.app_wrappers": ("hypercorn",),
     "hypercorn.run": ("hypercorn",),
     "multiprocessing.resource_tracker": ("multiprocessing",),
+    "pyuwsgi": ("uwsgi",),
     "requests.sessions": ("requests",),
     "socketserver": ("wsgiref",),
     "sqlite3": ("sqlite3",),

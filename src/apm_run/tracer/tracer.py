@@ -73,12 +73,14 @@ class Tracer:
         self._clock = clock
         self._wall = wall
         self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
+        self._pid = os.getpid()
 
     def forked(self) -> None:
         """In a forked child: other ids, and what was running in the parent ends there only.
 
         What the child adds to that transaction goes out by itself, as of a transaction that has ended.
         """
+        self._pid = os.getpid()
         self._random.seed(int.from_bytes(os.urandom(16), "big"))
         running = current.get()
         if running is not None:
@@ -91,6 +93,8 @@ class Tracer:
 
     def _long_id(self) -> str:
         """128 random bits, of a trace or an error."""
+        if self._pid != os.getpid():
+            self.forked()
         return "%032x" % (self._random.getrandbits(128) or 1)
 
     # Transactions
@@ -109,6 +113,8 @@ class Tracer:
         :param start_ns: when it began, of the tracer's clock.
         :param timestamp: the same moment in microseconds since the epoch.
         """
+        if self._pid != os.getpid():  # forked in C, as uWSGI does: nobody has told
+            self.forked()
         transaction = Transaction(
             self,
             name,

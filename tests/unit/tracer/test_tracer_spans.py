@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import Counter
@@ -92,6 +93,20 @@ def test_ids_follow_the_seed_and_differ_without_one():
     assert ids(first.tracer) == ids(second.tracer)
     unseeded = [Tracer(first.tracer.settings, first.sink) for _ in range(2)]
     assert not set(ids(unseeded[0])) & set(ids(unseeded[1]))
+
+
+@pytest.mark.parametrize("context", [None, TraceContext("1" * 32, "2" * 16, True, "")], ids=["root", "continued"])
+def test_a_child_forked_in_c_draws_other_ids(engine, monkeypatch, context):
+    """As uWSGI forks: no hook of the interpreter's runs in the child."""
+    first = Engine().tracer.begin_transaction("name", "request", context).id
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert engine.tracer.begin_transaction("name", "request", context).id != first
+
+
+def test_an_error_in_a_child_forked_in_c_has_another_id(engine, monkeypatch):
+    first = Engine().tracer._long_id()
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert engine.tracer._long_id() != first
 
 
 def test_a_forked_child_draws_other_ids_and_ends_nothing_of_its_parent(engine):

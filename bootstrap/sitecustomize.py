@@ -52,11 +52,8 @@ def _run():
     except BaseException:
         if os.environ.get("APM_RUN_STRICT") == "1":
             raise
-    if error is not None:
-        # The program has none: the site module takes this for that, and nothing stays in sys.modules. Or its own has
-        # failed: the site module says so, as it does without us.
-        del own
-        raise error
+    if error is not None and own is not None:
+        raise error  # that there is none, which the site module takes for that; or what the program's own has raised
 
 
 _run()

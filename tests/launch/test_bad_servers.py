@@ -74,3 +74,13 @@ def test_a_name_that_nobody_knows(tmp_path):
     found, _ = run("http://apm.invalid:8200", tmp_path)
     assert (found.returncode, found.stdout) == (3, "done\n")
     assert len(found.stderr.splitlines()) == 1
+
+
+def test_the_log_tells_what_the_server_said(tmp_path):
+    log = tmp_path / "log"
+    rejection = {"accepted": 0, "errors": [{"message": "no such field"}]}
+    for answer, slug, reason in ((503, "send.failed", "503"), ((400, rejection), "send.rejected", "no such field")):
+        with Server(answers=[answer]) as server:
+            run(server.url, tmp_path / slug, ELASTIC_APM_LOG_FILE=str(log))
+        (line,) = [line for line in log.read_text().splitlines() if f" warning {slug} " in line][:1]
+        assert reason in line

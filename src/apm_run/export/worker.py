@@ -10,7 +10,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import os
 
-from apm_run import guard
+from apm_run import guard, log
 from apm_run.export import leftovers, native
 from apm_run.export.batch import pack
 from apm_run.export.connection import Limit
@@ -334,6 +334,7 @@ class Worker:
         elif status == 400:
             self._took(source, events, accepted)
             stats.reject(events - accepted, answer.errors)
+            log.write("warning", "send.rejected", f"{events - accepted} events: {'; '.join(answer.errors)}")
         elif status == 413 and events > 1:
             self._max_events = events // 2
         elif status == 413:
@@ -358,6 +359,7 @@ class Worker:
             self.stats.resent += events
         now = self._failed_at = self.clock()
         self._unreachable = not status
+        log.write("warning", "send.failed", f"{self.server}: {answer.reason}; {self.outbox.waiting} events wait")
         self.hopeless = 300 <= status < 500 and status not in (408, 429)
         if self.hopeless:
             self._pace.refused(now)

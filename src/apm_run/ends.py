@@ -133,8 +133,6 @@ class Program:
         self._main = get_ident()
         self._exit_code: object = None
         self._exited = False
-        self._transaction: Transaction | None = None
-        self._last: object = None
 
     def watch_exit(self) -> None:
         """Hear what ``sys.exit`` is called with: at exit the interpreter does not tell any more."""
@@ -156,9 +154,9 @@ class Program:
 
     def _held(self, tracer: Tracer, hold: Callable[[], None]) -> None:
         """Have ``hold`` called when the first span begins that only the end of the transaction makes durable."""
-        self._transaction = tracer.ambient
-        if self._transaction is not None:
-            self._transaction.counter = _First(self._transaction, hold)  # type: ignore[assignment]
+        transaction = tracer.ambient
+        if transaction is not None:
+            transaction.counter = _First(transaction, hold)  # type: ignore[assignment]
             if tracer.settings.transaction_max_spans < 0:  # nobody counts
                 hold()
 

@@ -68,3 +68,10 @@ def test_relative_links_of_the_readme_lead_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", readme) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_option_is_read_by_something():
+    """An option that nothing reads would promise what does not happen."""
+    files = (ROOT / "src" / "apm_run").rglob("*.py")
+    source = "\n".join(file.read_text() for file in files if file.parent.name != "config")
+    assert [option.name for option in OPTIONS if not re.search(rf"\b{option.name}\b", source)] == []

@@ -77,7 +77,6 @@ class Settings:
     source_lines_span_library_frames: int
     capture_headers: bool
     sanitize_field_names: tuple[Matcher, ...]
-    long_field_max_length: int
     log_level: str
     log_file: str | None
 

@@ -393,14 +393,6 @@ OPTIONS: tuple[Option, ...] = (
         dynamic=True,
     ),
     Option(
-        "long_field_max_length",
-        parse.integer(1),
-        "10000",
-        _DATA,
-        "Characters that are sent of a long field, such as a database statement or the message of an error.",
-        "2000",
-    ),
-    Option(
         "log_level",
         parse.choice(("trace", "debug", "info", "warning", "error", "critical", "off"), aliases={"warn": "warning"}),
         "info",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 #: Keyword strings: a longer one makes the server reject the whole event (in metadata: the whole request).
 KEYWORD = 1024
-#: Long strings: bodies, database statements, messages (default of ``long_field_max_length``).
+#: Long strings: bodies, database statements, messages.
 LONG = 10_000
 #: ``dropped_spans_stats[].service_target_type`` and ``..._name``.
 TARGET = 512

@@ -69,7 +69,6 @@ def test_defaults() -> None:
         "source_lines_span_library_frames": 0,
         "capture_headers": True,
         "sanitize_field_names": tuple(map(Matcher, SANITIZED)),
-        "long_field_max_length": 10_000,
         "log_level": "info",
         "log_file": None,
     }

@@ -38,15 +38,29 @@ class Clock:
 
 
 class Sink:
-    """Keeps what has ended: ``transactions`` with their spans, late spans, errors outside of transactions."""
+    """Keeps what has ended: ``transactions`` with their spans, late spans, errors outside of transactions.
+
+    :ivar opened: what was said of long transactions. :ivar taken_back: ids of those that are none any more.
+    """
 
     def __init__(self) -> None:
         self.transactions: list[tuple[Transaction, list[Span]]] = []
         self.late: list[Span] = []
         self.errors: list[dict[str, Any]] = []
+        self.opened: list[tuple[Transaction, list[Span], list[Any], int, bool]] = []
+        self.taken_back: list[str] = []
+
+    def begun(self) -> None:
+        pass
 
     def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
         self.transactions.append((transaction, spans))
+
+    def open(self, transaction: Transaction, spans: list[Span], errors: list[Any], now: int, anew: bool) -> None:
+        self.opened.append((transaction, spans, errors, now, anew))
+
+    def gone(self, id: str) -> None:
+        self.taken_back.append(id)
 
     def span(self, span: Span) -> None:
         self.late.append(span)

@@ -102,6 +102,7 @@ class Agent:
             if self.__dict__.setdefault("_built", tracer) is tracer:
                 self.exporter = exporter
                 exporter.holds = self._hold
+                exporter.looks = tracer.look
                 self._keep_time()
                 self._program.begin(tracer, self._start_ns, self._timestamp, self._hold)
                 os.register_at_fork(after_in_child=self._forked)
@@ -180,6 +181,7 @@ class Agent:
         self.aside = f"the program imports {OFFICIAL}, the official agent"
         if self._tracer is not None:
             self._tracer.active = False
+            self._tracer.abandon()
         say(f"{self.aside}: apm-run stands aside in this process")
 
     def tell(self, state: str = "running") -> None:
@@ -194,6 +196,8 @@ class Agent:
                 return
             if not self.aside and not (self._tracer is None and _in_sub_interpreter()):
                 self._program.end(self)
+            if self._tracer is not None:
+                self._tracer.abandon()
             if self.exporter is not None and is_pool_worker():
                 with Undisturbed():
                     self.exporter.close(DELAY, last=False)
@@ -224,6 +228,8 @@ class Agent:
         if exporter is None or self.aside:
             return
         before = self._program.end_hard(self, status)
+        if not stays:
+            self.tracer.abandon()
         with Undisturbed():
             exporter.close(limit, last=not stays and not is_pool_worker())
         if stays and before is not None:

@@ -177,7 +177,7 @@ class Program:
     def end_hard(self, agent: Agent, status: object) -> Transaction | None:
         """End it at an end without ``atexit``, if it has something to say; the transaction if so."""
         transaction = agent.tracer.ambient
-        if transaction is None or not (transaction.spans or transaction.errors or not agent.brief()):
+        if transaction is None or (transaction.silent and agent.brief()):
             return None
         transaction.outcome = transaction.result = "failure" if status not in (None, 0) else "success"
         _name(transaction)
@@ -196,7 +196,7 @@ class Program:
             tracer.capture(error, transaction, transaction.id if transaction else None, handled=False)
         if transaction is None:
             return
-        if not (transaction.spans or transaction.errors or failing) and agent.brief():
+        if transaction.silent and not failing and agent.brief():
             return
         transaction.outcome = "failure" if failing else "success"
         transaction.result = transaction.outcome

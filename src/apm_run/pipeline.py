@@ -24,6 +24,10 @@ class Pipeline:
         self._exporter = exporter
         self._encode = encode
 
+    def begun(self) -> None:
+        """Let the agent thread keep an eye on it."""
+        self._exporter.begun()
+
     def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
         """Encode a transaction with its spans and errors in one piece."""
         try:
@@ -31,15 +35,36 @@ class Pipeline:
             # Each by itself: what can not be encoded costs nothing else.
             with guard("encode transaction"):
                 lines.append(self._encode.transaction_line(transaction, spans))
-            for span in spans if transaction.sampled else ():
-                with guard("encode span"):
-                    lines.append(self._encode.span_line(span, self._stack(span)))
-            for error in transaction.errors:
-                with guard("encode error"):
-                    lines.append(self._encode.error_line(error))
-            self._exporter.put(b"".join(lines), len(lines))
+            self._put(lines, spans if transaction.sampled else [], transaction.errors)
         except Exception:
             failed("put transaction")
+
+    def _put(self, lines: list[bytes], spans: list[Span], errors: list[dict[str, Any]]) -> None:
+        for span in spans:
+            with guard("encode span"):
+                lines.append(self._encode.span_line(span, self._stack(span)))
+        for error in errors:
+            with guard("encode error"):
+                lines.append(self._encode.error_line(error))
+        if lines:
+            self._exporter.put(b"".join(lines), len(lines))
+
+    def open(
+        self, transaction: Transaction, spans: list[Span], errors: list[dict[str, Any]], now: int, anew: bool
+    ) -> None:
+        """Encode what has ended in a long transaction, and leave an open record of it."""
+        try:
+            self._put([], spans, errors)
+            line = self._encode.open_line(transaction) if anew else b""
+            self._exporter.open(transaction.id, self._encode.open_end(transaction, now), line)
+            if transaction.ended:  # meanwhile, in another thread
+                self._exporter.gone(transaction.id)
+        except Exception:
+            failed("put open transaction")
+
+    def gone(self, id: str) -> None:
+        """Take the open record back."""
+        self._exporter.gone(id)
 
     def span(self, span: Span) -> None:
         """Encode a span that ended after its transaction."""

@@ -134,8 +134,11 @@ class _Timed:
     def __init__(self, reporter: Reporter, sink: Sink) -> None:
         self._reporter = reporter
         self._sink = sink
+        self.begun = sink.begun
         self.span = sink.span
         self.error = sink.error
+        self.open = sink.open
+        self.gone = sink.gone
 
     def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
         """A transaction has ended."""

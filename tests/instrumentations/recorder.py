@@ -49,6 +49,13 @@ class Recorder:
     def span(self, span: Span) -> None:
         self.spans.append(self._judged("span", encode.span(span)))
 
+    def begun(self) -> None:
+        pass
+
+    def open(self, transaction: Transaction, spans: list[Span], errors: list[Json], now: int, anew: bool) -> None:
+        for span in spans:
+            self.span(span)
+
     def error(self, error: Json) -> None:
         raise AssertionError(f"no library file of ours reports errors: {error}")
 

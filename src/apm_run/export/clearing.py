@@ -82,6 +82,7 @@ def _send(worker: Worker, directory: str, limit: Limit) -> str:
 def _count(cleared: Cleared, directory: str, worker: Worker) -> None:
     """Say of all that lies there whose it is."""
     stamp = worker.outbox.stamp
+    cleared.left = sum(left.waiting for left in leftovers.find(directory, stamp, set()))
     dead = leftovers.dead(directory)
     for path in files.segments(directory):
         image = read(files.read(path) or b"")
@@ -89,7 +90,5 @@ def _count(cleared: Cleared, directory: str, worker: Worker) -> None:
             continue
         if (image.stamp.destination, image.stamp.credentials) != (stamp.destination, stamp.credentials):
             cleared.others += image.waiting
-        elif path in dead:
-            cleared.left += image.waiting
-        else:
+        elif path not in dead:
             cleared.running += image.waiting

@@ -31,7 +31,7 @@ class Exporter:
     sent nor freed there.
     """
 
-    __slots__ = ("_fork", "_metadata_line", "_parent", "_reason", "_settings", "_workers", "holds", "told")
+    __slots__ = ("_fork", "_metadata_line", "_parent", "_reason", "_settings", "_workers", "holds", "looks", "told")
 
     def __init__(self, settings: Settings, metadata_line: Callable[[], bytes]) -> None:
         """Opens and starts nothing.
@@ -47,6 +47,8 @@ class Exporter:
         self.told: Callable[[], None] | None = None
         #: Called once per process, when its first event is about to wait; must not raise.
         self.holds: Callable[[], None] | None = None
+        #: Called by the agent thread now and then; gives the seconds until the next time, or None.
+        self.looks: Callable[[], float | None] | None = None
         #: Whether this process has children of its own kind, who may have been killed.
         self._parent = False
         self._fork = Fork()
@@ -81,6 +83,31 @@ class Exporter:
                 worker.noticed()
         except Exception:
             guard.failed("export.put")
+
+    def begun(self) -> None:
+        """Something has begun that :attr:`looks` may have to look at; never blocks, never raises."""
+        worker = self._workers.get(getpid())
+        if worker is not None:
+            worker.begun()
+
+    def open(self, id: str, end: bytes, line: bytes) -> None:
+        """Leave an open record: a transaction that may never end in this process; never blocks, never raises.
+
+        :param end: the end of its event's line, as of now. :param line: what stands before; empty: as before.
+        """
+        try:
+            pid = getpid()
+            worker = self._workers[pid] if pid in self._workers else self._begin(pid)
+            if worker is not None:
+                worker.outbox.open(id, end, line)
+        except Exception:
+            guard.failed("export.open")
+
+    def gone(self, id: str) -> None:
+        """Take the open record of a transaction back; never blocks, never raises."""
+        worker = self._workers.get(getpid())
+        if worker is not None:
+            worker.outbox.gone(id)
 
     def flush(self, timeout: float) -> bool:
         """Send now. Whether everything put so far was answered (taken or finally rejected).
@@ -159,7 +186,9 @@ class Exporter:
 
         line = _first_metadata(settings)
         outbox = Outbox(*place(transport, environ), line)
-        return Worker(outbox, transport, settings, ExportStats(outbox), self._metadata_line, told=self.told)
+        return Worker(
+            outbox, transport, settings, ExportStats(outbox), self._metadata_line, told=self.told, looks=self.looks
+        )
 
     def _complain(self, worker: Worker | None) -> None:
         """One line on stderr if a server was named and nothing arrived there."""

@@ -113,8 +113,9 @@ def _group(images: list[tuple[Image, str, bytes]]) -> Iterator[Leftovers]:
         metadata = image.metadata or metadata
         # Killed after it was packed and before it was emptied: the packed one stands for it.
         double = not image.flags & PACKED and (image.sequence, image.generation) in packed
-        if image.waiting and not double:
-            segments.append(Stored(image, path, data))
+        segment = Stored(image, path, data, newest=image.sequence == images[-1][0].sequence)
+        if segment.waiting and not double:
+            segments.append(segment)
         else:
             files.remove(path)
     if segments and metadata is not None:

@@ -11,7 +11,8 @@ from _collections import deque  # type: ignore[import-not-found]
 
 from apm_run.export import files, leftovers
 from apm_run.export.native import allocate_lock
-from apm_run.export.segment import EVENTS, METADATA, RECORD_SIZE, SIZE, Segment
+from apm_run.export.open_records import OpenRecords
+from apm_run.export.segment import EVENTS, METADATA, OPEN, RECORD_SIZE, SIZE, Segment
 from apm_run.export.stored import pack
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ class Outbox:
     __slots__ = (
         "_free",
         "_lock",
+        "_open",
         "_pending",
         "_room",
         "_sequence",
@@ -72,6 +74,7 @@ class Outbox:
         self._sequence = 0
         self._room = 0
         self._free: list[Segment] = []
+        self._open = OpenRecords()
         self._pending: deque[tuple[int, bytes, int]] = deque()
         self._lock = allocate_lock()
 
@@ -91,6 +94,19 @@ class Outbox:
         """From now on this line stands for the process, in the segment in use too."""
         self.metadata = line
         self._pending.append((METADATA, line, 0))
+        self.settle()
+
+    def open(self, id: str, end: bytes, line: bytes) -> None:
+        """Say that a transaction has begun: whoever adopts the outbox puts it, unless it is put or gone before.
+
+        :param end: the end of its event's line, as of now. :param line: what stands before; empty: as before.
+        """
+        self._pending.append((OPEN, OpenRecords.record(id, end, line), 0))
+        self.settle()
+
+    def gone(self, id: str) -> None:
+        """A transaction that was said to be open is none any more."""
+        self._pending.append((OPEN, OpenRecords.record(id), 0))
         self.settle()
 
     def settle(self) -> None:
@@ -166,12 +182,17 @@ class Outbox:
             segment.unpin()
 
     def close(self) -> None:
-        """Give back the files that hold nothing unanswered; later puts open new ones."""
+        """Give back the files that hold nothing unanswered; later puts open new ones.
+
+        Open records are in the newest.
+        """
         with self._lock:
+            newest = self.segments[-1] if self._open and self.segments else None
+            kept = [segment for segment in self.segments if segment.waiting or segment is newest]
             for segment in [*self._free, *self.segments]:
-                if segment.waiting == 0:
+                if segment not in kept:
                     _remove_file(segment)
-            self.segments = [segment for segment in self.segments if segment.waiting]
+            self.segments = kept
             self._free.clear()
         self.settle()
 
@@ -196,6 +217,9 @@ class Outbox:
         pending = self._pending
         while pending:
             kind, payload, events = pending[0]
+            if kind == OPEN and not self._open.note(payload):
+                pending.popleft()
+                continue
             if not self.segments:
                 self._roll()
             active = self.segments[-1]
@@ -204,8 +228,12 @@ class Outbox:
                 self.backlog += active.tail - before
                 self.events += events
                 pending.popleft()
-            elif kind == METADATA:
-                # The next segment begins with it.
+                if kind == EVENTS:
+                    self._open.ended(payload)
+            elif kind != EVENTS:
+                # The next segment begins with it; what is open is durable at once.
+                if kind == OPEN:
+                    self._roll()
                 pending.popleft()
             elif len(payload) + RECORD_SIZE > self._room:
                 self._divide(payload, events)
@@ -225,6 +253,11 @@ class Outbox:
 
     def _roll(self) -> None:
         """Begin a new segment: a drained one, a new file, or the oldest, whose events are then lost."""
+        active = self.segments[-1] if self.segments else None
+        if active is not None and not active.waiting:  # full of what is no event
+            self.backlog -= active.tail - active.offset
+            self._recycle(active)
+            return
         segment = self._free.pop() if self._free else self._create() or self._evict()
         self._begin(segment)
         self.segments.append(segment)
@@ -233,6 +266,8 @@ class Outbox:
         self._sequence += 1
         segment.reset(self._sequence)
         segment.append(METADATA, self.metadata, 0)
+        for record in self._open.records():
+            segment.append(OPEN, record, 0)
         segment.advance(0)
         self._room = segment.size - segment.tail
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from _struct import Struct
 
+from apm_run.export.open_records import OpenRecords
 from apm_run.export.private import load
 
 TYPE_CHECKING = False
@@ -225,6 +226,7 @@ class Image:
         "line",
         "metadata",
         "offset",
+        "open",
         "sequence",
         "stamp",
         "tail",
@@ -242,6 +244,8 @@ class Image:
         self.line = self.waiting = 0
         #: The last metadata line, if any.
         self.metadata: bytes | None = None
+        #: What was open at its end.
+        self.open = OpenRecords()
 
 
 def read_header(data: bytes) -> Image | None:
@@ -293,7 +297,7 @@ def _read_records(image: Image, data: bytes, cursor: int, line: int) -> None:
         body = at + RECORD_SIZE
         payload = data[body : body + length]
         if len(payload) < length or crc32(payload, _seed(image.generation, length, events, kind)) != checksum:
-            return
+            break
         after = min((body + length + 7) & -8, len(data))
         if at < cursor:
             image.offset = after
@@ -302,9 +306,22 @@ def _read_records(image: Image, data: bytes, cursor: int, line: int) -> None:
                 image.line = min(line, events)
                 events -= image.line
             image.waiting += events
-        if kind == METADATA:
+        if kind == EVENTS:
+            image.open.ended(payload)
+        elif kind == OPEN:
+            image.open.note(payload)
+        elif kind == METADATA:
             image.metadata = payload
         at = image.tail = after
+    if cursor == at:
+        image.line = line  # of what is appended where it is read
+
+
+def record(generation: int, kind: int, payload: bytes, events: int) -> bytes:
+    """The bytes of a record."""
+    checksum = crc32(payload, _seed(generation, len(payload), events, kind))
+    head = _record.pack(len(payload), checksum, events, kind)
+    return head + payload + bytes(-len(payload) & 7)
 
 
 def after_lines(payload: bytes, lines: int) -> bytes:

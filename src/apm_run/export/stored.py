@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apm_run.export import files
-from apm_run.export.segment import CURSOR_AT, Segment, plain, read, read_header
+from apm_run.export.segment import CURSOR_AT, EVENTS, Segment, plain, read, read_header, record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 class Stored(Segment):
     """A segment in a file of its own, or packed in memory. Only the agent thread reads it."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_data", "_ended")
 
-    def __init__(self, image: Image, path: str | None, data: bytes) -> None:
-        """:param path: the file; None to keep ``data`` here."""
+    def __init__(self, image: Image, path: str | None, data: bytes, newest: bool = False) -> None:
+        """Say what is in it.
+
+        :param path: the file; None to keep ``data`` here.
+        :param newest: of a dead process: what was open at its end has ended, and is read as if it stood there.
+        """
         super().__init__(bytearray(), path, image.stamp)
         self._data = data if path is None else b""
         self.size = len(data)
@@ -27,6 +31,21 @@ class Stored(Segment):
         self.offset = image.offset
         self.line = image.line
         self.waiting = image.waiting
+        #: The record of the transactions that were open.
+        self._ended = b""
+        if newest and image.open:
+            self._end(image)
+
+    def _end(self, image: Image) -> None:
+        lines, events = image.open.events()
+        self._ended = record(image.generation, EVENTS, lines, events)
+        self.waiting += events
+        start = (image.tail + 7) & -8
+        if self.offset == image.tail:  # some of them may have been sent
+            self.offset = start
+            self.line = min(self.line, events)
+            self.waiting -= self.line
+        self.tail = start + len(self._ended)
 
     def pin(self) -> bool:
         """Read it; False when the file is gone or changed."""
@@ -36,6 +55,9 @@ class Stored(Segment):
         if image is None or image.sequence != self.sequence:
             return False
         self.buffer = bytearray(plain(data, image))
+        if self._ended:
+            start = self.tail - len(self._ended)
+            self.buffer = self.buffer[:start].ljust(start, b"\0") + self._ended
         return len(self.buffer) >= self.tail
 
     def unpin(self) -> None:

@@ -58,6 +58,7 @@ class Worker:
         "_flushes",
         "_latency",
         "_limit",
+        "_looks",
         "_max_events",
         "_named",
         "_pace",
@@ -91,8 +92,13 @@ class Worker:
         *,
         pace: Pace | None = None,
         told: Callable[[], None] | None = None,
+        looks: Callable[[], float | None] | None = None,
     ) -> None:
-        """:param source: gives the metadata line; called once, on the agent thread. :param told: of each request."""
+        """Start nothing yet.
+
+        :param source: gives the metadata line; called once, on the agent thread. :param told: of each request.
+        :param looks: called now and then; gives the seconds until the next time, or None: until :meth:`begun`.
+        """
         self.outbox = outbox
         self.stats = stats
         self.clock = Limit.clock
@@ -107,6 +113,7 @@ class Worker:
         self._settings = settings
         self._source = source
         self._told = told
+        self._looks = looks
         self._transport = transport
         self._pace = pace or Pace(settings.api_request_time, _random)
         self._max_events = _ALL
@@ -134,6 +141,11 @@ class Worker:
             self._wake_up()
         elif self.outbox.backlog >= self.threshold and not self._pace.held_until:
             self._wake.set()
+
+    def begun(self) -> None:
+        """Something to look at has begun: where the thread sleeps without a deadline, it gets one."""
+        if self.asleep:
+            self._wake_up()
 
     def start(self, now: float) -> None:
         """Start the thread, once; where that is not possible, try again a second later."""
@@ -236,13 +248,14 @@ class Worker:
         elif not self.outbox.waiting:
             self._sleep()
         else:
+            left = self._look()
             now = self.clock()
             self._first = self._first or now
             due = self._due(now)
             if due > now:
                 # While the server takes nothing there is time to make what waits small.
                 if not (self._pace.held_until and self.outbox.squeeze()):
-                    self._wake.wait(due - now)
+                    self._wake.wait(due - now if left is None else min(due - now, left))
                 return
             self._urgent = False
             if not self._send(self.outbox, Limit(self._settings.server_timeout)) and not self._failed_at:
@@ -263,10 +276,18 @@ class Worker:
         self._first = 0.0
         self._release_flushes()
         self.asleep = True
-        # Looked at again: what was put before the line above woke nobody.
+        # Looked at again: what was put or has begun before the line above woke nobody.
+        left = self._look()
         if not self.outbox.waiting and self._closing is None:
-            self._wake.wait(None)
+            self._wake.wait(left)
         self.asleep = False
+
+    def _look(self) -> float | None:
+        try:
+            return self._looks() if self._looks is not None else None
+        except Exception:
+            guard.failed("export.look")
+            return 1.0
 
     def _release_flushes(self) -> None:
         while self._flushes:

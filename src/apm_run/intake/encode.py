@@ -9,6 +9,7 @@ from __future__ import annotations
 from _json import encode_basestring, make_encoder
 
 from apm_run.intake.limits import KEYWORD, LONG, MAX_EVENT_SIZE, cut
+from apm_run.model import FAILURE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +105,24 @@ def transaction_line(ended: Any, spans: list[Any]) -> bytes:
     return _fitting("transaction", transaction(ended, spans), _without("context", "links"))
 
 
+def open_line(running: Any) -> bytes:
+    """The line of a transaction that may never end, up to what :func:`open_end` says: a crash is a failure."""
+    event = transaction(running, [])
+    del event["duration"], event["span_count"]
+    event["outcome"] = FAILURE
+    return _fitting("transaction", event, _without("context", "links")).removesuffix(b"}}\n")
+
+
+def open_end(running: Any, now: int) -> bytes:
+    """The rest of that line, if it has ended now.
+
+    :param now: of the tracer's clock.
+    """
+    started, dropped = (sum(running.handed_over), running.dropped()) if running.sampled else (0, 0)
+    duration = (now - running.start_ns) / 1e6
+    return b',"duration":%.3f,"span_count":{"started":%d,"dropped":%d}}}\n' % (duration, started, dropped)
+
+
 def span_line(ended: Any, stacktrace: list[dict[str, Any]] | None = None) -> bytes:
     """The line of an ended span; a huge one goes without its stack, then without its context."""
     return _fitting("span", span(ended, stacktrace), _without("stacktrace"), _without("context"))
@@ -145,7 +164,7 @@ def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
         "duration": _milliseconds(transaction),
         "outcome": transaction.outcome,
         "sampled": transaction.sampled,
-        "span_count": {"started": len(spans), "dropped": transaction.dropped()},
+        "span_count": {"started": len(spans) + sum(transaction.handed_over), "dropped": transaction.dropped()},
     }
     if transaction.parent_id is not None:
         event["parent_id"] = transaction.parent_id

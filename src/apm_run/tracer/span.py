@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from apm_run.tracer.stack import RawFrame
     from apm_run.tracer.tracer import Tracer
 
+#: Nanoseconds after which a transaction is a long one: what has ended in it no longer waits for its end (design 5a).
+OLD_NS = 1_000_000_000
+
 
 class Span:
     """A span that has begun. Times are nanoseconds of ``perf_counter_ns``."""
@@ -47,9 +50,10 @@ class Transaction:
     """A unit of work of this service: a request, a job, the program itself."""
 
     __slots__ = (
-        "_dropped", "context", "counter", "end_ns", "ended", "ends", "entry", "errors", "exit", "framework", "id",
-        "ignored", "last_error", "links", "name", "named_by_user", "outcome", "parent_id", "result", "route_prefix",
-        "sample_rate", "sampled", "spans", "start_ns", "timestamp", "trace_id", "tracer", "tracestate", "type",
+        "__weakref__", "_dropped", "_reads", "context", "counter", "end_ns", "ended", "ends", "entry", "errors", "exit",
+        "failed", "framework", "handed_over", "id", "ignored", "last_error", "links", "look_ns", "name",
+        "named_by_user", "opened", "outcome", "parent_id", "result", "route_prefix", "sample_rate", "sampled", "spans",
+        "start_ns", "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
 
     def __init__(
@@ -95,10 +99,18 @@ class Transaction:
         self.errors: list[dict[str, Any]] = []
         self.links: list[dict[str, str]] = []
         self.last_error: BaseException | None = None
+        #: An error of it was reported.
+        self.failed = False
         #: How many spans have begun in it, and how often it was ended: counters that threads can share.
         self.counter = count()
         self.ends = count()
         self._dropped = count()
+        self._reads = 0
+        #: How many of its spans were reported before its end, by the piece.
+        self.handed_over: list[int] = []
+        #: Whether an open record says that it has begun, and when that is to be looked at again.
+        self.opened = False
+        self.look_ns = start_ns + OLD_NS
 
     @property
     def transaction(self) -> Transaction:
@@ -136,5 +148,11 @@ class Transaction:
         next(self._dropped)
 
     def dropped(self) -> int:
-        """How many of its spans were not reported. Read once, at the end."""
-        return next(self._dropped)
+        """How many of its spans were not reported. Read by one thread at a time."""
+        self._reads += 1
+        return next(self._dropped) - self._reads + 1
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has ended in it that is worth reporting."""
+        return not (self.spans or self.errors or self.opened)

@@ -6,12 +6,13 @@ import os
 import sys
 from _contextvars import ContextVar
 from _random import Random
+from _weakref import ref
 from time import perf_counter_ns, time_ns
 
 from apm_run import propagation
 from apm_run.model import FAILURE, SUCCESS, UNKNOWN
 from apm_run.tracer import errors, stack
-from apm_run.tracer.span import Span, Transaction
+from apm_run.tracer.span import OLD_NS, Span, Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     class Sink(Protocol):
         """Where ended things go. It must neither block nor raise."""
 
+        def begun(self) -> None:
+            """A transaction has begun, so that :meth:`Tracer.look` has something to look at."""
+
         def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
             """A transaction has ended, with these of its spans."""
 
@@ -33,6 +37,17 @@ if TYPE_CHECKING:
 
         def error(self, error: dict[str, Any]) -> None:
             """An error outside any transaction, or after the end of its own."""
+
+        def open(
+            self, transaction: Transaction, spans: list[Span], errors: list[dict[str, Any]], now: int, anew: bool
+        ) -> None:
+            """A transaction takes long: this has ended in it, and should it never end, so did it ``now``.
+
+            :param anew: what else is known of it may have changed.
+            """
+
+        def gone(self, id: str) -> None:
+            """A transaction that was said to be open is not to be reported."""
 
 
 #: So many errors of a transaction wait for its end; a program that goes on failing sends the others at once.
@@ -70,6 +85,8 @@ class Tracer:
         self.active: bool = settings.recording
         #: Targets that have failed too often, by their paths: calls pass them straight through.
         self.switched_off: set[str] = set()
+        #: By their ids the transactions that have begun and not ended.
+        self._live: dict[str, ref[Transaction]] = {}
         self._clock = clock
         self._wall = wall
         self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
@@ -81,6 +98,7 @@ class Tracer:
         What the child adds to that transaction goes out by itself, as of a transaction that has ended.
         """
         self._pid = os.getpid()
+        self._live = {}
         self._random.seed(int.from_bytes(os.urandom(16), "big"))
         running = current.get()
         if running is not None:
@@ -134,6 +152,8 @@ class Tracer:
             transaction.sampled = context.sampled
             transaction.sample_rate = context.sample_rate if context.sampled else 0
             transaction.tracestate = context.tracestate
+        self._live[transaction.id] = ref(transaction)
+        self.sink.begun()
         return transaction
 
     def begin_ambient(self, name: str, start_ns: int, timestamp: int, context: TraceContext | None) -> None:
@@ -141,8 +161,15 @@ class Tracer:
         self.ambient = self.begin_transaction(name, "script", context, start_ns=start_ns, timestamp=timestamp)
 
     def claim(self) -> None:
-        """A server or worker framework runs this program: what it does is not one transaction."""
-        self.ambient = None
+        """A server or worker framework runs this program: what it does is not one transaction.
+
+        What it has done so far is one where spans of it are on their way already.
+        """
+        ambient, self.ambient = self.ambient, None
+        if ambient is not None:
+            self._live.pop(ambient.id, None)
+            if ambient.opened:
+                self.end_transaction(ambient)
 
     def end_transaction(self, transaction: Transaction) -> None:
         """End it and hand it over with the spans that have ended. A second call does nothing."""
@@ -150,14 +177,64 @@ class Tracer:
             return
         transaction.ended = True
         transaction.end_ns = self._clock()
+        self._live.pop(transaction.id, None)
         if transaction.outcome is None:
-            transaction.outcome = FAILURE if transaction.errors else SUCCESS
+            transaction.outcome = FAILURE if transaction.failed else SUCCESS
         transaction.last_error = None
         if transaction.ignored or not self.active:
+            if transaction.opened:
+                self.sink.gone(transaction.id)
             return
         spans = _taken(transaction.spans)
         transaction.errors = _taken(transaction.errors)
         self.sink.transaction(transaction, spans)
+
+    # Long transactions
+
+    def look(self) -> float | None:
+        """Leave open records of the transactions that take long, so that a crash in one is seen (design 5a).
+
+        Called by the agent thread.
+
+        :returns: seconds until it is worth another call; None while nothing runs.
+        """
+        now = self._clock()
+        due = None
+        for id, reference in list(self._live.items()):
+            transaction = reference()
+            if transaction is None:  # nobody is left who could end it
+                self._live.pop(id, None)
+                self.sink.gone(id)
+                continue
+            if transaction.look_ns <= now:
+                # A program that has nothing to say yet may be one that never has.
+                if transaction is self.ambient and transaction.silent:
+                    transaction.look_ns = now + OLD_NS
+                else:
+                    self._hand_over(transaction, now)
+            due = min(due or transaction.look_ns, transaction.look_ns)
+        return None if due is None else max(due - now, 0) / 1e9
+
+    def abandon(self) -> None:
+        """The process ends: what is known to be open ends with it, as a failure."""
+        for reference in list(self._live.values()):
+            transaction = reference()
+            if transaction is not None and transaction.opened:
+                transaction.outcome = transaction.outcome or FAILURE
+                self.end_transaction(transaction)
+
+    def _hand_over(self, transaction: Transaction, now: int) -> None:
+        """What has ended in a long transaction is reported, and that it has begun."""
+        if transaction.ended or transaction.ignored or not self.active:
+            return
+        spans = _taken(transaction.spans)
+        if spans:
+            transaction.handed_over.append(len(spans))
+        anew = transaction.look_ns <= now
+        if anew:  # ever more seldom: what the agent thread does for long ones stays little
+            transaction.look_ns = now + max((now - transaction.start_ns) // 4, OLD_NS)
+        transaction.opened = True
+        self.sink.open(transaction, spans, _taken(transaction.errors), now, anew)
 
     # Spans
 
@@ -191,8 +268,10 @@ class Tracer:
         if limit >= 0 and span.end_ns - span.start_ns >= limit * 1e6 and self.settings.stack_trace_limit:
             span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit)
         transaction.spans.append(span)
-        if span.end_ns - transaction.start_ns > AMBIENT_NS:
-            self._retire(transaction)
+        if span.end_ns - transaction.start_ns > OLD_NS:
+            if span.end_ns - transaction.start_ns > AMBIENT_NS:
+                self._retire(transaction)
+            self._hand_over(transaction, span.end_ns)
         if transaction.ended and _left(transaction, transaction.spans, span) and self.active:
             self.sink.span(span)
 
@@ -222,6 +301,7 @@ class Tracer:
             if transaction.last_error is error:
                 return
             transaction.last_error = error if not transaction.ended else None
+            transaction.failed = True
         settings = self.settings
         event: dict[str, Any] = {
             "id": self._long_id(),
@@ -249,6 +329,9 @@ class Tracer:
             self.sink.error(event)
             return
         waiting.append(event)
+        now = self._clock()
+        if now - transaction.start_ns > OLD_NS:
+            self._hand_over(transaction, now)
         if _left(transaction, waiting, event):
             self.sink.error(event)
 

@@ -29,6 +29,13 @@ class Collecting:
     def span(self, span):
         self.spans.append(self._judged("span", encode.span(span)))
 
+    def begun(self):
+        pass
+
+    def open(self, transaction, spans, errors, now, anew):
+        self.spans += [self._judged("span", encode.span(span)) for span in spans]
+        self.errors += [self._judged("error", encode.error(error)) for error in errors]
+
     def error(self, error):
         self.errors.append(self._judged("error", encode.error(error)))
 

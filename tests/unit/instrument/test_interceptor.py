@@ -277,7 +277,7 @@ def interrupt(*args):
 
 
 def test_the_program_is_the_parent_of_what_has_none(engine):
-    engine.tracer.begin_ambient("program", 1, 1, None)
+    engine.tracer.begin_ambient("program", 1_000_000_000, 1, None)
     wrapper = engine.wrap(lambda: current.get())
     span = wrapper()
     assert span.transaction is engine.tracer.ambient

@@ -49,6 +49,8 @@ class Sink:
         self.errors: list[dict[str, Any]] = []
         self.opened: list[tuple[Transaction, list[Span], list[Any], int, bool]] = []
         self.taken_back: list[str] = []
+        self.held: list[Span] = []
+        self.metricsets: list[dict[str, Any]] = []
 
     def begun(self) -> None:
         pass
@@ -58,6 +60,12 @@ class Sink:
 
     def open(self, transaction: Transaction, spans: list[Span], errors: list[Any], now: int, anew: bool) -> None:
         self.opened.append((transaction, spans, errors, now, anew))
+
+    def hold(self, span: Span) -> None:
+        self.held.append(span)
+
+    def metricset(self, event: dict[str, Any]) -> None:
+        self.metricsets.append(event)
 
     def gone(self, id: str) -> None:
         self.taken_back.append(id)
@@ -87,6 +95,8 @@ class Engine:
     """A tracer and what it reports."""
 
     def __init__(self, **options: str) -> None:
+        # Each span by itself, unless a test wants them compressed.
+        options.setdefault("span_compression_enabled", "false")
         settings, problems = config.load({f"ELASTIC_APM_{name.upper()}": value for name, value in options.items()})
         assert not problems
         self.clock = Clock()

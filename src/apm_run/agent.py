@@ -198,6 +198,7 @@ class Agent:
                 self._program.end(self)
             if self._tracer is not None:
                 self._tracer.abandon()
+                self._tracer.collect()
             if self.exporter is not None and is_pool_worker():
                 with Undisturbed():
                     self.exporter.close(DELAY, last=False)
@@ -230,6 +231,7 @@ class Agent:
         before = self._program.end_hard(self, status)
         if not stays:
             self.tracer.abandon()
+        self.tracer.collect()
         with Undisturbed():
             exporter.close(limit, last=not stays and not is_pool_worker())
         if stays and before is not None:

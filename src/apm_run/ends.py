@@ -10,7 +10,6 @@ import _signal  # type: ignore[import-not-found]
 import os
 import sys
 from _thread import get_ident
-from itertools import count
 from time import perf_counter_ns, time_ns
 
 from apm_run.guard import failed
@@ -156,9 +155,12 @@ class Program:
         """Have ``hold`` called when the first span begins that only the end of the transaction makes durable."""
         transaction = tracer.ambient
         if transaction is not None:
-            transaction.counter = _First(transaction, hold)  # type: ignore[assignment]
-            if tracer.settings.transaction_max_spans < 0:  # nobody counts
+
+            def first() -> None:
+                transaction.first = None
                 hold()
+
+            transaction.first = first
 
     def again(self, tracer: Tracer, before: Transaction, hold: Callable[[], None]) -> None:
         """It was ended, and goes on: with a transaction below that one."""
@@ -202,21 +204,6 @@ class Program:
         transaction.result = transaction.outcome
         _name(transaction)
         tracer.end_transaction(transaction)
-
-
-class _First:
-    """The counter of a transaction's spans, up to the first one."""
-
-    __slots__ = ("_hold", "_transaction")
-
-    def __init__(self, transaction: Transaction, hold: Callable[[], None]) -> None:
-        self._transaction = transaction
-        self._hold = hold
-
-    def __next__(self) -> int:
-        self._transaction.counter = count(1)
-        self._hold()
-        return 0
 
 
 def _uncaught() -> BaseException | None:

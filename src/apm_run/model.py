@@ -55,6 +55,14 @@ class Call:
         return self.args, {**self.kwargs, name: value}
 
 
+def _text(value: Any) -> str:
+    """A fact that should be a text as one."""
+    try:
+        return value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else str(value)
+    except Exception:  # a type of the program's
+        return f"<unprintable {type(value).__name__} object>"
+
+
 class SpanDraft:
     """What a ``describe`` function says of a call: the facts of the span that is to be (spec 7)."""
 
@@ -93,5 +101,30 @@ class SpanDraft:
         self.port = port
         self.context: dict[str, Any] | None = None
         self.outcome: str | None = None
+        #: The service target, where it does not follow from the rest; both empty: there is none.
         self.target_type: str | None = None
         self.target_name: str | None = None
+
+    def target(self) -> tuple[str, str]:
+        """Type and name (or ``""``) of the service target of an exit span (spec 19); what was set explicitly wins."""
+        name = self.target_name
+        if self.target_type == "" and not name:  # the user wants none
+            return "", ""
+        if name is None:
+            message = self.context.get("message") if self.context else None
+            if self.db is not None:
+                name = self.db.get("instance")
+            elif message is not None:
+                name = (message.get("queue") or {}).get("name")
+            elif self.http is not None:
+                name = self.http.get("host")
+        kind, name = self.target_type or self.subtype or self.type, name or ""
+        return kind if kind.__class__ is str else _text(kind), name if name.__class__ is str else _text(name)
+
+    def renamed(self, name: str) -> SpanDraft:
+        """A copy with another name."""
+        copy = SpanDraft.__new__(SpanDraft)
+        for slot in SpanDraft.__slots__:
+            setattr(copy, slot, getattr(self, slot))
+        copy.name = name
+        return copy

@@ -62,6 +62,21 @@ class Pipeline:
         except Exception:
             failed("put open transaction")
 
+    def hold(self, span: Span) -> None:
+        """Leave an open record of a span that may become part of a longer one."""
+        try:
+            line = self._encode.span_line(span, self._stack(span))
+            self._exporter.open(span.id, line[-3:], line[:-3])
+        except Exception:
+            failed("hold span")
+
+    def metricset(self, event: dict[str, Any]) -> None:
+        """Encode a metricset."""
+        try:
+            self._exporter.put(self._encode.metricset_line(event), 1)
+        except Exception:
+            failed("encode metricset")
+
     def gone(self, id: str) -> None:
         """Take the open record back."""
         self._exporter.gone(id)

@@ -138,7 +138,9 @@ class _Timed:
         self.span = sink.span
         self.error = sink.error
         self.open = sink.open
+        self.hold = sink.hold
         self.gone = sink.gone
+        self.metricset = sink.metricset
 
     def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
         """A transaction has ended."""

@@ -46,9 +46,9 @@ def kill():
 )
 
 
-def run(sink, tmp_path, source, code):
+def run(sink, tmp_path, source, code, **env):
     """What arrived, by name, of a program that ended with that code; the rest by ``apm-run flush``."""
-    env = {"APM_RUN_STATE_DIR": str(tmp_path / "state")}
+    env = {"APM_RUN_STATE_DIR": str(tmp_path / "state"), **env}
     done = traced("python", "-c", PROGRAM + source, url=sink.url, env=env)
     assert (done.returncode, done.stderr) == (code, "")
     said = subprocess.run(
@@ -133,3 +133,12 @@ def test_what_has_ended_is_not_open(sink, tmp_path, end, code):
     slow, quick = sorted(sink.transactions, key=lambda one: -one["duration"])
     assert (slow["outcome"], slow["result"], quick["outcome"]) == ("success", "HTTP 2xx", "success")
     assert spans_within(sink, slow) == 4
+
+
+def test_killed_among_spans_that_are_one(sink, tmp_path):
+    """The last of them wait to become part of a longer one."""
+    run(sink, tmp_path, "serve('/slow', slow(kill))\n", -9, ELASTIC_APM_SPAN_COMPRESSION_ENABLED="true")
+    (transaction,), (span,) = sink.transactions, sink.spans
+    assert transaction["outcome"] == "failure"
+    assert span["composite"]["count"] == 3
+    assert spans_within(sink, transaction) == 1

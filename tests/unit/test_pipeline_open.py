@@ -38,12 +38,16 @@ class Exporter:
 
     @property
     def events(self):
-        return [json.loads(line)["transaction"] for line in self.found.events()[0].splitlines()]
+        return [event["transaction"] for event in self.all if "transaction" in event]
+
+    @property
+    def all(self):
+        return [json.loads(line) for line in self.found.events()[0].splitlines()]
 
 
 @pytest.fixture
 def engine():
-    engine = Engine()
+    engine = Engine(span_compression_enabled="true", breakdown_metrics="false")
     engine.exporter = Exporter()
     engine.tracer.sink = Pipeline(engine.tracer.settings, engine.exporter)
     return engine
@@ -113,3 +117,39 @@ def test_one_that_can_not_be_encoded_harms_nothing(engine, monkeypatch):
     engine.tracer.look()
     assert engine.exporter.events == []
     assert list(guard.failures) == ["put open transaction"]
+
+
+def test_a_span_that_may_become_part_of_a_longer_one_is_as_it_is_now(engine):
+    transaction = engine.begin()
+    engine.clock.advance(1500)
+    for count in (1, 2, 3):
+        engine.tracer.end(engine.tracer.begin(SpanDraft("SELECT", "db", "sqlite"), transaction))
+        (span,) = [event["span"] for event in engine.exporter.all if "span" in event]
+        assert objections("span", span) == []
+        assert span.get("composite", {"count": 1})["count"] == count
+        (event,) = engine.exporter.events
+        assert event["span_count"] == {"started": 1, "dropped": 0}
+    assert engine.exporter.puts == []
+    engine.tracer.end_transaction(transaction)
+    assert engine.exporter.puts == ["span", "transaction"]
+
+
+def test_a_span_that_can_not_be_told_of_harms_nothing(engine, monkeypatch):
+    monkeypatch.setattr(guard, "STRICT", False)
+    monkeypatch.setattr(guard, "failures", {})
+    transaction = engine.begin()
+    engine.clock.advance(1500)
+    draft = SpanDraft("SELECT", "db", "sqlite", db=7)
+    draft.target_name = "x"
+    engine.tracer.end(engine.tracer.begin(draft, transaction))
+    assert list(guard.failures) == ["hold span"]
+
+
+def test_metricsets(engine, monkeypatch):
+    puts = engine.exporter.puts
+    engine.tracer.sink.metricset({"timestamp": 1, "samples": {"x": {"value": 1}}})
+    assert puts == ["metricset"]
+    monkeypatch.setattr(guard, "STRICT", False)
+    monkeypatch.setattr(guard, "failures", {})
+    engine.tracer.sink.metricset({"transaction": 7})
+    assert list(guard.failures) == ["encode metricset"]

@@ -67,6 +67,10 @@ class Settings:
     include_process_args: bool
     transaction_sample_rate: float
     transaction_max_spans: int
+    exit_span_min_duration: float
+    span_compression_enabled: bool
+    span_compression_exact_match_max_duration: float
+    span_compression_same_kind_max_duration: float
     program_transaction_min_duration: float
     transaction_ignore_urls: tuple[Matcher, ...]
     span_stack_trace_min_duration: float
@@ -77,6 +81,9 @@ class Settings:
     source_lines_span_library_frames: int
     capture_headers: bool
     sanitize_field_names: tuple[Matcher, ...]
+    breakdown_metrics: bool
+    metrics_interval: float
+    disable_metrics: tuple[Matcher, ...]
     log_level: str
     log_file: str | None
 

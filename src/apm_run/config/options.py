@@ -61,6 +61,7 @@ _SERVICE = "The service"
 _TRACES = "Transactions and spans"
 _STACKS = "Stack traces"
 _DATA = "Captured data"
+_METRICS = "Metrics"
 _LOG = "The agent's own log"
 
 _LINES = "0 sends none."
@@ -305,6 +306,42 @@ OPTIONS: tuple[Option, ...] = (
         dynamic=True,
     ),
     Option(
+        "exit_span_min_duration",
+        parse.milliseconds(0, granular=True),
+        "0ms",
+        _TRACES,
+        "Exit spans shorter than this are counted, not reported, unless they failed or passed the trace context on.",
+        "1ms",
+        dynamic=True,
+    ),
+    Option(
+        "span_compression_enabled",
+        parse.boolean(),
+        "true",
+        _TRACES,
+        "Whether short exit spans of the same kind that follow each other become one.",
+        "false",
+        dynamic=True,
+    ),
+    Option(
+        "span_compression_exact_match_max_duration",
+        parse.milliseconds(0),
+        "50ms",
+        _TRACES,
+        "Such spans of the same name become one up to this duration.",
+        "10ms",
+        dynamic=True,
+    ),
+    Option(
+        "span_compression_same_kind_max_duration",
+        parse.milliseconds(0),
+        "0ms",
+        _TRACES,
+        "Such spans of different names become one up to this duration; `0ms` keeps them apart.",
+        "5ms",
+        dynamic=True,
+    ),
+    Option(
         "program_transaction_min_duration",
         parse.milliseconds(0),
         "100ms",
@@ -391,6 +428,30 @@ OPTIONS: tuple[Option, ...] = (
         "Headers, cookies and form fields whose name matches are sent as `[REDACTED]`. A setting replaces the default.",
         "password, *token*, x-internal-*",
         dynamic=True,
+    ),
+    Option(
+        "breakdown_metrics",
+        parse.boolean(),
+        "true",
+        _METRICS,
+        "Whether it is reported where the time of transactions goes, by kind of span.",
+        "false",
+    ),
+    Option(
+        "metrics_interval",
+        parse.interval(),
+        "30s",
+        _METRICS,
+        "How often metrics are reported; `0s` reports none.",
+        "1m",
+    ),
+    Option(
+        "disable_metrics",
+        parse.wildcards(),
+        None,
+        _METRICS,
+        "Metrics whose name matches are not reported.",
+        "span.self_time.*",
     ),
     Option(
         "log_level",

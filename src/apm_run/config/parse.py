@@ -260,6 +260,16 @@ def seconds(bare: bool = False) -> Kind:
     )
 
 
+def interval() -> Kind:
+    """A time between two reports, as float seconds: nothing below a second, 0 for none at all."""
+
+    def convert(value: str) -> object:
+        found = _with_unit(value, {**_SECONDS, "": 1.0} if value.strip() == "0" else _SECONDS)
+        return found if found == 0 else _within(found, 1.0, _DAY)
+
+    return Kind("duration", "a duration such as 30s, from 1s to 1440m, or 0s", convert)
+
+
 def _with_unit(value: str, units: dict[str, float]) -> float:
     number = value.rstrip("abcdefghijklmnopqrstuvwxyz")
     factor = units.get(value[len(number) :])

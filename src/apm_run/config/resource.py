@@ -17,15 +17,18 @@ def _decoded(value: str) -> str:
     first, *rest = value.split("%")
     if not rest:
         return value
-    parts = [first.encode("utf-8", "surrogateescape")]
+    parts = [_encoded(first)]
     for part in rest:
         try:
             byte = bytes.fromhex(part[:2]) if part[:2].isalnum() else b""
         except ValueError:
             byte = b""
-        parts.append(
-            byte + part[2:].encode("utf-8", "surrogateescape")
-            if byte
-            else f"%{part}".encode("utf-8", "surrogateescape")
-        )
+        parts.append(byte + _encoded(part[2:]) if byte else _encoded(f"%{part}"))
     return b"".join(parts).decode("utf-8", "replace")
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a surrogate pair, which no environment holds
+        return text.encode("utf-8", "replace")

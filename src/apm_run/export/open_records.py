@@ -1,9 +1,8 @@
-"""The transactions that have begun in a process and may never end there (design 5a, "Open records").
+"""The transactions and spans that a process may never report as they are in the end (design 5a, "Open records").
 
-A record: the id; the end of the event's line (duration, number of spans), as if it had ended just now; the
-line up to there. Where only the end is new the line is left out, and where the transaction is none any more both are.
-The newest segment of a process tells all: it begins with what was open then, and a transaction that is put there is
-open no more.
+A record: the id; the end of the event's line (duration, number of spans), as if it had ended just now; the line up to
+there. Where only the end is new the line is left out, and where it is open no more both are. The newest segment of a
+process tells all: it begins with what was open then, and what is put there is open no more.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ CAP = 1 << 17
 
 _ID = 16
 _END = 80
-_ENDED = b'{"transaction":{"id":"'
+#: How the lines of events begin that can be open.
+_ENDED = (b'{"transaction":{"id":"', b'{"span":{"id":"')
 
 
 class OpenRecords:
@@ -33,7 +33,7 @@ class OpenRecords:
 
     @staticmethod
     def record(id: str, end: bytes = b"", line: bytes = b"") -> bytes:
-        """The record that says so; without an end that the transaction is none any more."""
+        """The record that says so; without an end that it is open no more."""
         return id.encode() + end.rjust(_END) + line
 
     def note(self, record: bytes) -> bool:
@@ -51,9 +51,11 @@ class OpenRecords:
         return True
 
     def ended(self, payload: bytes) -> None:
-        """Events were put, the first of which may be a transaction."""
-        if self._found and payload.startswith(_ENDED):
-            self._found.pop(payload[len(_ENDED) :][:_ID], None)
+        """Events were put, and are open no more."""
+        if self._found:
+            for line in payload.splitlines():
+                if line.startswith(_ENDED):
+                    self._found.pop(line[line.index(b':"') + 2 :][:_ID], None)
 
     def records(self) -> Iterator[bytes]:
         """What a new segment begins with."""
@@ -61,6 +63,6 @@ class OpenRecords:
             yield id + end + line
 
     def events(self) -> tuple[bytes, int]:
-        """The transactions as ended when they were last heard of: lines, and their number."""
+        """The events as they were when last heard of: lines, and their number."""
         lines = [line + end.lstrip() for end, line in self._found.values()]
         return b"".join(lines), len(lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _json import encode_basestring, make_encoder
 
-from apm_run.intake.limits import KEYWORD, LONG, MAX_EVENT_SIZE, cut
+from apm_run.intake.limits import KEYWORD, LONG, MAX_EVENT_SIZE, TARGET, cut
 from apm_run.model import FAILURE
 
 TYPE_CHECKING = False
@@ -118,7 +118,9 @@ def open_end(running: Any, now: int) -> bytes:
 
     :param now: of the tracer's clock.
     """
-    started, dropped = (sum(running.handed_over), running.dropped()) if running.sampled else (0, 0)
+    started = dropped = 0
+    if running.sampled:
+        started, dropped = sum(running.handed_over) + len(running.buffers), running.dropped()
     duration = (now - running.start_ns) / 1e6
     return b',"duration":%.3f,"span_count":{"started":%d,"dropped":%d}}}\n' % (duration, started, dropped)
 
@@ -175,10 +177,35 @@ def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
     if transaction.links:
         event["links"] = transaction.links
     if transaction.sampled:
+        if transaction.stats:
+            event["dropped_spans_stats"] = _dropped(transaction.stats)
         event["context"] = _service(transaction, _context(transaction.context))
     else:
         event["span_count"] = {"started": 0, "dropped": 0}
     return event
+
+
+def _dropped(stats: dict[tuple[str, str, str, str], list[int]]) -> list[dict[str, Any]]:
+    """What is said of the exit spans that were not reported; nested, whatever the spec's example shows (spec 31.1)."""
+    return [
+        {
+            "destination_service_resource": text(resource(span_type, kind, name)),
+            "service_target_type": text(kind, TARGET),
+            **({"service_target_name": text(name, TARGET)} if name else {}),
+            "outcome": outcome,
+            "duration": {"count": count, "sum": {"us": sum_ns // 1000}},
+        }
+        for (span_type, kind, name, outcome), (count, sum_ns) in list(stats.items())
+    ]
+
+
+def metricset_line(event: dict[str, Any]) -> bytes:
+    """The line of a metricset, its names cut."""
+    found = {**event}
+    for key in ("transaction", "span"):
+        if key in found:
+            found[key] = {name: text(value) for name, value in found[key].items()}
+    return line("metricset", found)
 
 
 def _service(transaction: Any, context: dict[str, Any]) -> dict[str, Any]:
@@ -252,6 +279,10 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
         event["context"] = context
     if stacktrace:
         event["stacktrace"] = stacktrace
+    composite = span.composite
+    if composite is not None:
+        summed = round(composite.sum_ns / 1e6, 3)
+        event["composite"] = {"count": composite.count, "sum": summed, "compression_strategy": composite.strategy}
     return event
 
 
@@ -269,32 +300,20 @@ def _span_context(draft: Any) -> dict[str, Any]:
         if _whole(draft.port) and draft.port > 0:
             destination["port"] = draft.port
     if draft.exit:
-        kind, name = target(draft)
-        context["service"] = {"target": {"type": kind, **({"name": name} if name else {})}}
-        destination["service"] = {"resource": text(resource(draft.type, kind, name)), "name": "", "type": ""}
+        kind, name = draft.target()
+        if kind or name:
+            named = {"name": text(name)} if name else {}
+            context["service"] = {"target": {"type": text(kind), **named}}
+            destination["service"] = {"resource": text(resource(draft.type, kind, name)), "name": "", "type": ""}
     if destination:
         context["destination"] = destination
     return context
 
 
-def target(draft: Any) -> tuple[str, str]:
-    """Type and name (or ``""``) of the service target of an exit span (spec 19); what was set explicitly wins."""
-    name = draft.target_name
-    message = (draft.context or {}).get("message")
-    if name is None:
-        if draft.db is not None:
-            name = draft.db.get("instance")
-        elif message is not None:
-            name = (message.get("queue") or {}).get("name")
-        elif draft.http is not None:
-            name = draft.http.get("host")
-    return text(draft.target_type or draft.subtype or draft.type), text(name or "")
-
-
 def resource(span_type: str, kind: str, name: str) -> str:
     """``destination.service.resource``, deprecated and still read by older servers (spec 19)."""
-    if not name:
-        return kind
+    if not name or not kind:
+        return name or kind
     return name if span_type == "external" else f"{kind}/{name}"
 
 

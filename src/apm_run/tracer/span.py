@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from itertools import count
 
+from apm_run.model import SUCCESS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from apm_run.config import Settings
     from apm_run.model import SpanDraft
+    from apm_run.tracer.breakdown import Timers
+    from apm_run.tracer.compression import Composite
     from apm_run.tracer.stack import RawFrame
     from apm_run.tracer.tracer import Tracer
 
@@ -20,25 +26,43 @@ class Span:
     """A span that has begun. Times are nanoseconds of ``perf_counter_ns``."""
 
     __slots__ = (
-        "draft", "dropped", "end_ns", "exit", "frames", "id", "outcome", "parent_id", "start_ns", "sync", "transaction",
+        "child_ns", "children", "composite", "draft", "dropped", "end_ns", "exit", "frames", "held", "id", "outcome",
+        "parent", "propagated", "since_ns", "start_ns", "sync", "transaction",
     )  # fmt: skip
 
-    def __init__(self, draft: SpanDraft, transaction: Transaction, parent_id: str, id: str, start_ns: int) -> None:
+    def __init__(self, draft: SpanDraft, parent: Span | Transaction, id: str, start_ns: int) -> None:
         """Begin it.
 
-        :param parent_id: 16 hex: of the span or transaction that was current.
+        :param parent: the span or transaction that was current; no exit span, which is a leaf.
         """
         self.draft = draft
-        self.transaction = transaction
-        self.parent_id = parent_id
+        self.parent = parent
+        self.transaction: Transaction = parent.transaction
         self.id = id
         self.start_ns = start_ns
         self.end_ns = 0
         self.exit = draft.exit
         self.dropped = False
+        #: Whether its trace context has left the process with it.
+        self.propagated = False
+        #: What it stands for, where it has absorbed others; whether an open record tells of it.
+        self.composite: Composite | None = None
+        self.held = False
         self.outcome: str | None = None
         self.frames: list[RawFrame] | None = None
         self.sync = True
+        #: How many spans run below it, since when some do, and how long some did before; exit spans have none.
+        self.children = self.since_ns = self.child_ns = 0
+
+    @property
+    def parent_id(self) -> str:
+        """16 hex."""
+        return self.parent.id
+
+    @property
+    def light(self) -> bool:
+        """Whether it may become part of another, or be dropped for being short (spec 20.2, 20.3)."""
+        return self.exit and self.outcome == SUCCESS and not self.propagated
 
     @property
     def timestamp(self) -> int:
@@ -50,10 +74,11 @@ class Transaction:
     """A unit of work of this service: a request, a job, the program itself."""
 
     __slots__ = (
-        "__weakref__", "_dropped", "_reads", "context", "counter", "end_ns", "ended", "ends", "entry", "errors", "exit",
-        "failed", "framework", "handed_over", "id", "ignored", "last_error", "links", "look_ns", "name",
-        "named_by_user", "opened", "outcome", "parent_id", "result", "route_prefix", "sample_rate", "sampled", "spans",
-        "start_ns", "timestamp", "trace_id", "tracer", "tracestate", "type",
+        "__weakref__", "_dropped", "_reads", "buffers", "child_ns", "children", "context", "counter", "end_ns",
+        "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework", "full", "handed_over", "id",
+        "ignored", "last_error", "links", "look_ns", "name", "named_by_user", "opened", "outcome", "parent_id",
+        "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans", "start_ns", "stats",
+        "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +117,8 @@ class Transaction:
         self.context: dict[str, Any] = {}
         #: Of no interest to the user (``transaction_ignore_urls``): it is not reported, nor what happens in it.
         self.ignored = False
+        #: The options as they were when it began (spec 4).
+        self.settings: Settings = tracer.settings
         self.framework: tuple[str, str] | None = None
         self.named_by_user = False
         self.route_prefix = ""
@@ -101,9 +128,20 @@ class Transaction:
         self.last_error: BaseException | None = None
         #: An error of it was reported.
         self.failed = False
-        #: How many spans have begun in it, and how often it was ended: counters that threads can share.
+        #: How many of its spans are to be reported, and how often it was ended: counters that threads can share.
         self.counter = count()
         self.ends = count()
+        #: No further span is to be reported.
+        self.full = self.settings.transaction_max_spans == 0
+        #: Called when its first span begins.
+        self.first: Callable[[], None] | None = None
+        #: By the id of their parent: spans that have ended and may yet absorb the next one.
+        self.buffers: dict[str, Span] = {}
+        #: What is said of exit spans that are not reported: (type, target type, target name, outcome) -> count, sum.
+        self.stats: dict[tuple[str, str, str, str], list[int]] = {}
+        #: Self times by type and subtype; None where nobody wants them. What is as for spans.
+        self.timers: Timers | None = None
+        self.children = self.since_ns = self.child_ns = 0
         self._dropped = count()
         self._reads = 0
         #: How many of its spans were reported before its end, by the piece.
@@ -155,4 +193,4 @@ class Transaction:
     @property
     def silent(self) -> bool:
         """Whether nothing has ended in it that is worth reporting."""
-        return not (self.spans or self.errors or self.opened)
+        return not (self.spans or self.errors or self.opened or self.buffers or self.stats)

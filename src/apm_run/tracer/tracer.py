@@ -12,6 +12,8 @@ from time import perf_counter_ns, time_ns
 from apm_run import propagation
 from apm_run.model import FAILURE, SUCCESS, UNKNOWN
 from apm_run.tracer import errors, stack
+from apm_run.tracer.breakdown import Breakdown
+from apm_run.tracer.compression import absorb
 from apm_run.tracer.span import OLD_NS, Span, Transaction
 
 TYPE_CHECKING = False
@@ -46,8 +48,14 @@ if TYPE_CHECKING:
             :param anew: what else is known of it may have changed.
             """
 
+        def hold(self, span: Span) -> None:
+            """A span of a long transaction has ended, and may yet become part of a longer one."""
+
         def gone(self, id: str) -> None:
-            """A transaction that was said to be open is not to be reported."""
+            """A transaction or span that was said to be open is not to be reported."""
+
+        def metricset(self, event: dict[str, Any]) -> None:
+            """Metrics of this process."""
 
 
 #: So many errors of a transaction wait for its end; a program that goes on failing sends the others at once.
@@ -57,6 +65,8 @@ WAITING_ERRORS = 50
 current: ContextVar[Span | Transaction | None] = ContextVar("apm_run_current", default=None)
 
 
+#: Kinds of exit spans that a transaction tells of where they were not reported (spec 20.4).
+STATS = 128
 #: Nanoseconds after which the program's own transaction is reported with the spans it has.
 AMBIENT_NS = 600_000_000_000
 
@@ -87,6 +97,7 @@ class Tracer:
         self.switched_off: set[str] = set()
         #: By their ids the transactions that have begun and not ended.
         self._live: dict[str, ref[Transaction]] = {}
+        self._breakdown = Breakdown(settings, wall)
         self._clock = clock
         self._wall = wall
         self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
@@ -99,6 +110,7 @@ class Tracer:
         """
         self._pid = os.getpid()
         self._live = {}
+        self._breakdown.forked()
         self._random.seed(int.from_bytes(os.urandom(16), "big"))
         running = current.get()
         if running is not None:
@@ -152,6 +164,8 @@ class Tracer:
             transaction.sampled = context.sampled
             transaction.sample_rate = context.sample_rate if context.sampled else 0
             transaction.tracestate = context.tracestate
+        if self._breakdown.enabled and transaction.sampled:
+            transaction.timers = {}
         self._live[transaction.id] = ref(transaction)
         self.sink.begun()
         return transaction
@@ -175,6 +189,8 @@ class Tracer:
         """End it and hand it over with the spans that have ended. A second call does nothing."""
         if next(transaction.ends):  # of two threads at once, the first one ends it
             return
+        if transaction.buffers:
+            self._release(transaction)
         transaction.ended = True
         transaction.end_ns = self._clock()
         self._live.pop(transaction.id, None)
@@ -185,6 +201,9 @@ class Tracer:
             if transaction.opened:
                 self.sink.gone(transaction.id)
             return
+        timers, transaction.timers = transaction.timers, None
+        if timers is not None:
+            self._breakdown.add(transaction, timers, _self_ns(transaction))
         spans = _taken(transaction.spans)
         transaction.errors = _taken(transaction.errors)
         self.sink.transaction(transaction, spans)
@@ -199,14 +218,19 @@ class Tracer:
         :returns: seconds until it is worth another call; None while nothing runs.
         """
         now = self._clock()
-        due = None
+        due = self._breakdown.due_ns or None
+        if due is not None and due <= now:
+            self.collect()
+            due = None
         for id, reference in list(self._live.items()):
             transaction = reference()
             if transaction is None:  # nobody is left who could end it
                 self._live.pop(id, None)
                 self.sink.gone(id)
                 continue
-            if transaction.look_ns <= now:
+            if transaction is self.ambient and now - transaction.start_ns > AMBIENT_NS and not transaction.silent:
+                self._retire(transaction)
+            elif transaction.look_ns <= now:
                 # A program that has nothing to say yet may be one that never has.
                 if transaction is self.ambient and transaction.silent:
                     transaction.look_ns = now + OLD_NS
@@ -214,6 +238,12 @@ class Tracer:
                     self._hand_over(transaction, now)
             due = min(due or transaction.look_ns, transaction.look_ns)
         return None if due is None else max(due - now, 0) / 1e9
+
+    def collect(self) -> None:
+        """Report the metrics of this process."""
+        if self.active:
+            for event in self._breakdown.collect():
+                self.sink.metricset(event)
 
     def abandon(self) -> None:
         """The process ends: what is known to be open ends with it, as a failure."""
@@ -230,6 +260,9 @@ class Tracer:
         spans = _taken(transaction.spans)
         if spans:
             transaction.handed_over.append(len(spans))
+        for span in list(transaction.buffers.values()):
+            if not span.held:
+                self._hold(span)
         anew = transaction.look_ns <= now
         if anew:  # ever more seldom: what the agent thread does for long ones stays little
             transaction.look_ns = now + max((now - transaction.start_ns) // 4, OLD_NS)
@@ -242,11 +275,16 @@ class Tracer:
         """Begin a span below a parent; over ``transaction_max_spans`` it is counted, not reported (spec 20.1)."""
         transaction = parent.transaction
         # An exit span is a leaf: what a task or thread begins that outlived it hangs where it hung.
-        parent_id = parent.parent_id if parent.exit else parent.id
-        span = Span(draft, transaction, parent_id or transaction.id, self._id(), self._clock())
-        maximum = self.settings.transaction_max_spans
-        if maximum >= 0 and next(transaction.counter) >= maximum:
-            span.dropped = True
+        owner: Span | Transaction = parent.parent if parent.exit else parent  # type: ignore[union-attr]
+        if transaction.first is not None:
+            transaction.first()
+        start_ns = self._clock()
+        span = Span(draft, owner, self._id(), start_ns)
+        span.dropped = transaction.full
+        if transaction.timers is not None:
+            if not owner.children:
+                owner.since_ns = start_ns
+            owner.children += 1
         return span
 
     def end(self, span: Span) -> None:
@@ -256,24 +294,120 @@ class Tracer:
         """
         if span.end_ns:
             return
-        span.end_ns = self._clock()
+        span.end_ns = end_ns = self._clock()
         if span.outcome is None:
             span.outcome = span.draft.outcome or SUCCESS
         transaction = span.transaction
+        timers = transaction.timers
+        if timers is not None:
+            owner = span.parent
+            owner.children -= 1
+            if not owner.children:
+                owner.child_ns += end_ns - owner.since_ns
+            key = (span.draft.type, span.draft.subtype)
+            try:
+                timer = timers.get(key) or timers.setdefault(key, [0, 0])
+            except TypeError:  # an instrumentation's odd idea of a type
+                timer = [0, 0]
+            self_ns = end_ns - span.start_ns if span.exit else _self_ns(span)
+            timer[0] += 1
+            timer[1] += self_ns
+        if transaction.buffers:
+            self._flush(transaction, span.id)
         if span.dropped:
-            transaction.count_dropped()
+            self._drop(span)
             self._retire(transaction)
             return
         limit = self.settings.span_stack_trace_min_duration
-        if limit >= 0 and span.end_ns - span.start_ns >= limit * 1e6 and self.settings.stack_trace_limit:
+        if limit >= 0 and end_ns - span.start_ns >= limit * 1e6 and self.settings.stack_trace_limit:
             span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit)
+        if span.light and transaction.settings.span_compression_enabled:
+            self._buffer(span)
+        else:
+            if transaction.buffers:
+                self._flush(transaction, span.parent.id)
+            self._report(span)
+
+    def _buffer(self, span: Span) -> None:
+        """Report what ended before it below the same parent, unless it becomes part of that (spec 20.3)."""
+        transaction, parent = span.transaction, span.parent
+        buffers = transaction.buffers
+        held = buffers.pop(parent.id, None)  # whoever takes it out has it
+        if held is not None and not absorb(held, span, transaction.settings):
+            self._report(held)
+            held = None
+        if parent.end_ns:
+            self._report(held or span)
+            return
+        kept = held or span
+        if span.end_ns - transaction.start_ns > OLD_NS and self.active:
+            self._hold(kept)
+        if buffers.setdefault(parent.id, kept) is not kept:  # another thread was faster
+            self._report(kept)
+        elif transaction.ended:
+            self._release(transaction)
+        elif kept.held:
+            self._hand_over(transaction, span.end_ns)
+
+    def _hold(self, span: Span) -> None:
+        span.held = True
+        self.sink.hold(span)
+
+    def _flush(self, transaction: Transaction, parent_id: str) -> None:
+        held = transaction.buffers.pop(parent_id, None)
+        if held is not None:
+            self._report(held)
+
+    def _release(self, transaction: Transaction) -> None:
+        """Report all that waits to become part of something else."""
+        for parent_id in list(transaction.buffers):
+            self._flush(transaction, parent_id)
+
+    def _report(self, span: Span) -> None:
+        """Report a span, or drop it as a short one or as one too many (spec 20)."""
+        transaction = span.transaction
+        settings = transaction.settings
+        shortest = settings.exit_span_min_duration
+        if shortest and span.light and span.end_ns - span.start_ns < shortest * 1e6:
+            self._drop(span)
+            return
+        maximum = settings.transaction_max_spans
+        if maximum >= 0:
+            number = next(transaction.counter)
+            if number >= maximum - 1:
+                transaction.full = True
+            if number >= maximum:
+                self._drop(span)
+                self._retire(transaction)
+                return
         transaction.spans.append(span)
-        if span.end_ns - transaction.start_ns > OLD_NS:
-            if span.end_ns - transaction.start_ns > AMBIENT_NS:
+        age = span.end_ns - transaction.start_ns
+        if age > OLD_NS:
+            if age > AMBIENT_NS:
                 self._retire(transaction)
             self._hand_over(transaction, span.end_ns)
         if transaction.ended and _left(transaction, transaction.spans, span) and self.active:
             self.sink.span(span)
+
+    def _drop(self, span: Span) -> None:
+        """Count a span instead of reporting it (spec 20.4)."""
+        transaction = span.transaction
+        transaction.count_dropped()
+        if span.held:
+            self.sink.gone(span.id)
+        target = span.draft.target() if span.exit else ("", "")
+        stats = transaction.stats
+        key = (span.draft.type if span.draft.type == "external" else "", *target, span.outcome or SUCCESS)
+        entry = stats.get(key)
+        if entry is None:
+            if not any(target) or len(stats) >= STATS:
+                return
+            entry = stats.setdefault(key, [0, 0])
+        count, sum_ns = 1, span.end_ns - span.start_ns
+        if span.composite is not None:
+            count, sum_ns = span.composite.count, span.composite.sum_ns
+        entry[0] += count
+        entry[1] += sum_ns
 
     def _retire(self, transaction: Transaction) -> None:
         """The program's own transaction is reported when it is full or old, and not renewed (design 5)."""
@@ -340,12 +474,22 @@ class Tracer:
     def headers(self, sender: Span | Transaction) -> dict[str, str]:
         """The trace context headers of an outgoing call made by a span, or by a transaction without one (spec 14)."""
         transaction = sender.transaction
-        # A span that is not reported is nobody's parent.
-        id = transaction.id if isinstance(sender, Span) and sender.dropped else sender.id
+        id = sender.id
+        if isinstance(sender, Span):
+            if sender.dropped:  # a span that is not reported is nobody's parent
+                id = transaction.id
+            else:
+                sender.propagated = True
         found = {"traceparent": propagation.traceparent(transaction.trace_id, id, transaction.sampled)}
         if transaction.tracestate:
             found["tracestate"] = transaction.tracestate
         return found
+
+
+def _self_ns(timed: Span | Transaction) -> int:
+    """Its duration without the time in which spans ran below it."""
+    running = timed.end_ns - timed.since_ns if timed.children else 0
+    return timed.end_ns - timed.start_ns - timed.child_ns - running
 
 
 def _taken(waiting: list[Any]) -> list[Any]:

@@ -32,6 +32,9 @@ class Collecting:
     def begun(self):
         pass
 
+    def metricset(self, event):
+        self._judged("metricset", event)
+
     def open(self, transaction, spans, errors, now, anew):
         self.spans += [self._judged("span", encode.span(span)) for span in spans]
         self.errors += [self._judged("error", encode.error(error)) for error in errors]

@@ -203,3 +203,18 @@ def test_a_packed_segment_tells_of_them_too(tmp_path):
     one = Stored(image, None, packed._data, newest=True)
     assert one.pin()
     assert [events for _, events in one.lines()] == [1, 1]
+
+
+def test_what_is_put_is_open_no_more_wherever_it_stands(tmp_path):
+    """A span that waited to become part of a longer one goes out with others."""
+    made = outbox(tmp_path)
+    made.open("a" * 16, b"}}\n", b'{"span":{"id":"%s","name":"x"' % (b"a" * 16))
+    opened(made, 1)
+    assert [
+        json.loads(text)
+        for payload, _ in next(leftovers._group(images(tmp_path))).batch()
+        for text in payload.splitlines()
+    ]
+    made.put(lines(5) + b'{"span":{"id":"%s","name":"x"}}\n' % (b"a" * 16), 2)
+    ((image, _, _),) = images(tmp_path)
+    assert image.open.events() == (line(1) + end(1500), 1)

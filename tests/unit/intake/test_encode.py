@@ -306,12 +306,16 @@ def test_service_target(engine, draft, target, resource):
 def test_service_target_of_messages_and_by_the_user(engine):
     draft = SpanDraft("SEND to jobs", "messaging", "rabbitmq")
     draft.context = {"message": {"queue": {"name": "jobs"}}}
-    assert encode.target(draft) == ("rabbitmq", "jobs")
+    assert draft.target() == ("rabbitmq", "jobs")
     draft.context = {"message": {}}
-    assert encode.target(draft) == ("rabbitmq", "")
+    assert draft.target() == ("rabbitmq", "")
     draft.target_type, draft.target_name = "mine", "there"
     event = judged(encode.span_line(span_of(engine, draft)))
     assert event["context"]["service"]["target"] == {"type": "mine", "name": "there"}
+    draft.target_type, draft.target_name = "", ""
+    context = judged(encode.span_line(span_of(engine, draft)))["context"]
+    assert "service" not in context
+    assert "destination" not in context
 
 
 def test_http(engine):

@@ -15,7 +15,7 @@ SECOND = 1000
 
 @pytest.fixture
 def engine():
-    return Engine()
+    return Engine(breakdown_metrics="false")
 
 
 def span(engine, parent, name="work"):
@@ -33,7 +33,6 @@ def test_a_short_one_waits_for_its_end(engine):
     assert engine.sink.opened == []
     engine.tracer.end_transaction(transaction)
     assert engine.sink.spans(transaction) == [first, second]
-    assert engine.tracer.look() is None
 
 
 def test_a_long_one_hands_over_what_ends_in_it(engine):
@@ -145,3 +144,53 @@ def test_a_child_leaves_its_parents_to_the_parent(engine, monkeypatch):
     engine.tracer.forked()
     assert engine.tracer.look() is None
     assert engine.sink.opened == []
+
+
+def query(engine, parent):
+    begun = engine.tracer.begin(SpanDraft("SELECT", "db", "sqlite"), parent)
+    engine.tracer.end(begun)
+    return begun
+
+
+def test_what_may_yet_become_part_of_a_longer_span_is_told_of():
+    engine = Engine(span_compression_enabled="true", breakdown_metrics="false")
+    transaction = engine.begin()
+    early = query(engine, transaction)
+    engine.clock.advance(SECOND)
+    engine.tracer.look()
+    assert (engine.sink.held, early.held) == ([early], True)
+    query(engine, transaction)
+    assert engine.sink.held == [early, early]
+    assert early.composite.count == 2
+    assert [spans for _, spans, *_ in engine.sink.opened] == [[], []]
+    other = span(engine, transaction)
+    assert [spans for _, spans, *_ in engine.sink.opened] == [[], [], [early], [other]]
+    engine.tracer.end_transaction(transaction)
+    assert sum(transaction.handed_over) == 2
+
+
+def test_what_was_told_of_and_is_dropped_after_all_is_taken_back():
+    engine = Engine(
+        span_compression_enabled="true",
+        exit_span_min_duration="1ms",
+        breakdown_metrics="false",
+        transaction_max_spans="5",
+    )
+    transaction = engine.begin()
+    engine.clock.advance(2 * SECOND)
+    held = query(engine, transaction)
+    assert engine.sink.held == [held]
+    engine.tracer.end_transaction(transaction)
+    assert engine.sink.taken_back == [held.id]
+    assert engine.sink.spans(transaction) == []
+
+
+def test_a_program_whose_queries_are_all_alike_ends_after_ten_minutes_too():
+    engine = Engine(span_compression_enabled="true", breakdown_metrics="false")
+    engine.tracer.begin_ambient("program", engine.clock.now, 1, None)
+    program = engine.tracer.ambient
+    query(engine, program)
+    engine.clock.advance(601 * SECOND)
+    engine.tracer.look()
+    assert engine.tracer.ambient is None
+    assert len(engine.sink.spans(program)) == 1

@@ -8,13 +8,14 @@ from apm_run.guard import failed
 from apm_run.instrument import wrap
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
-from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Exchange, Factory, Serve, Subscribe, Target
+from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Exchange, Factory, Greenlet, Serve, Subscribe, Target
 from apm_run.model import Call
 from apm_run.tracer import current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
     from functools import partial
     from types import ModuleType
     from typing import Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from apm_run.instrument.vocabulary import AnyTarget, Instrumentation
     from apm_run.tracer import Tracer
 else:
+    from _contextvars import Context
     from _functools import partial
 
 
@@ -52,6 +54,8 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
     where = target.path
     if isinstance(target, Subscribe):
         _subscribe(target, resolve(module, attribute)[2], tracer, where)
+    elif isinstance(target, Greenlet) and target.hook:
+        resolve(module, attribute)[2](partial(_accompany, where))
     elif isinstance(target, Exchange):
         holder = resolve(module, attribute)[0]
         for name in (target.inject, target.finish, target.abandon):
@@ -91,7 +95,7 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Annotate | Claim | Serve | Carry,
+    target: Target | Annotate | Claim | Serve | Carry | Greenlet,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
@@ -104,6 +108,8 @@ def _wrapper(
         return _preceded(original, _claiming(tracer, where))
     if isinstance(target, Carry):
         return wrap.dressed(_carrying(target, original), original)
+    if isinstance(target, Greenlet):
+        return wrap.dressed(_making(original, where), original)
     return wrap.dressed(_serving(target, original, tracer, where), original)
 
 
@@ -226,7 +232,12 @@ def _carrying(target: Carry, original: Callable[..., Any]) -> Callable[..., Any]
 
 def carried(work: Callable[..., Any], running: Any) -> Callable[..., Any]:
     """Work that runs elsewhere, with the span that was current where it was handed over."""
-    return partial(_run, running, work)
+    found: Any = partial(_run, running, work)
+    # eventlet knows a thread by these, and would not end it otherwise.
+    for name in ("__module__", "__self__"):
+        if hasattr(work, name):
+            setattr(found, name, getattr(work, name))
+    return found  # type: ignore[no-any-return]
 
 
 def _run(running: Any, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -242,6 +253,33 @@ def _run(running: Any, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -
 
 
 wrap.unseen(_run)
+
+
+def _making(original: Callable[..., Any], where: str) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            made = original(*args, **kwargs)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+        _accompany(where, made)
+        return made
+
+    return wrapper
+
+
+def _accompany(where: str, greenlet: Any) -> None:
+    """Give a greenlet that has not run the current span, and nothing else of the context; they begin without one."""
+    running = current.get()
+    if running is None:
+        return
+    try:
+        if greenlet.gr_context is None:
+            context = Context()
+            context.run(current.set, running)
+            greenlet.gr_context = context
+    except Exception:
+        failed(f"{where}: context")
 
 
 def _serving(target: Serve, original: Callable[..., Any], tracer: Tracer, where: str) -> Callable[..., Any]:

@@ -20,11 +20,16 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "_sqlite3": ("sqlite3",),
     "concurrent.futures.thread": ("concurrent_futures",),
     "daphne.server": ("daphne",),
+    "eventlet.greenthread": ("eventlet",),
+    "eventlet.tpool": ("eventlet",),
+    "eventlet.wsgi": ("eventlet",),
     "fastapi.applications": ("fastapi",),
     "fastapi.routing": ("fastapi",),
     "flask.app": ("flask",),
     "flask.signals": ("flask",),
-    "gevent.thread": ("threading",),
+    "gevent": ("gevent",),
+    "gevent.pywsgi": ("gevent",),
+    "gevent.threadpool": ("gevent",),
     "granian.asgi": ("granian",),
     "granian.server.mp": ("granian",),
     "granian.server.mt": ("granian",),
@@ -60,7 +65,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
 
 #: Triggers that carry a span elsewhere: they wait until there is something that makes spans. Half of all programs
 #: import threading, by way of logging alone.
-LATE = frozenset({"concurrent.futures.thread", "gevent.thread", "threading"})
+LATE = frozenset({"concurrent.futures.thread", "threading"})
 
 _FOLDER = "apm_run_instrumentations"
 

@@ -10,6 +10,7 @@ program has finished importing it. A path that is not there skips that one targe
 ``Claim``      a function that makes the program a server or worker: it is not one transaction itself
 ``Serve``      a server's or framework's application: a transaction per request
 ``Carry``      a function that takes work which runs elsewhere: the current span goes along
+``Greenlet``   a function that makes a greenlet, or the hook that is told of them: the current span goes along
 ``Factory``    a type implemented in C, which no attribute can be set on: it is made through a subclass
 """
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         def application(self, tracer: Any, app: Any, framework: str | None) -> Any:
             """The object to put in the place of an application."""
 
-    AnyTarget = Union["Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Carry", "Factory"]
+    AnyTarget = Union["Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Carry", "Greenlet", "Factory"]
 
 __all__ = [
     "Annotate",
@@ -47,6 +48,7 @@ __all__ = [
     "Claim",
     "Exchange",
     "Factory",
+    "Greenlet",
     "Instrumentation",
     "Serve",
     "SpanDraft",
@@ -192,6 +194,23 @@ class Carry:
         """:param position: of the argument that is the work (a method's instance is 0); it is always positional."""
         self.path = path
         self.position = position
+
+
+class Greenlet:
+    """A function that makes a greenlet.
+
+    The span goes along in the greenlet's own context: its function, which libraries look at and print, stays.
+    """
+
+    __slots__ = ("hook", "path")
+
+    def __init__(self, path: str, *, hook: bool = False) -> None:
+        """Say where greenlets are met before they run.
+
+        :param path: what returns one. :param hook: instead, what takes a function to call with each one.
+        """
+        self.path = path
+        self.hook = hook
 
 
 class Factory:

@@ -10,8 +10,5 @@ INSTRUMENTATION = Instrumentation(
     targets=(
         Carry("threading:_start_new_thread", 0),  # to 3.12
         Carry("threading:_start_joinable_thread", 0),  # from 3.13
-        # What gevent puts in the place of these two.
-        Carry("gevent.thread:start_new_thread", 0),
-        Carry("gevent.thread:start_joinable_thread", 0),
     ),
 )

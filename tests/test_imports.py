@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,12 @@ def test_a_tracer_imports_next_to_nothing():
 
 def test_the_public_module_imports_nothing():
     assert {name for name in imported("import apm_run") if name.startswith("apm_run.")} <= {"apm_run.version"}
+
+
+def test_the_agent_opens_reads_and_writes_by_the_system_itself():
+    """eventlet replaces these in ``os``: a greenlet would be switched in the middle of our work, or a hub be made."""
+    source = Path(__file__).resolve().parents[1] / "src" / "apm_run"
+    files = [path for path in source.rglob("*.py") if path.relative_to(source).parts[0] not in ("cli", "local")]
+    calls = re.compile(r"\bos\.(open|read|write|fdopen|wait|waitpid|popen)\(")
+    assert [str(path) for path in files if calls.search(path.read_text("utf-8"))] == []
+    assert len(files) > 50

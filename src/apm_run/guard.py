@@ -8,6 +8,7 @@ re-raise.
 from __future__ import annotations
 
 import os
+import posix
 import sys
 from time import time
 
@@ -87,7 +88,7 @@ def say(line: str) -> None:
     os.environ["APM_RUN_SAID"] = tree
     try:
         if _stderr is not None and os.fstat(2)[1:3] == _stderr and _first_of_tree(tree):
-            os.write(2, f"apm-run: {line}\n".encode("utf-8", "backslashreplace"))
+            posix.write(2, f"apm-run: {line}\n".encode("utf-8", "backslashreplace"))
     except OSError:
         return
 
@@ -98,7 +99,7 @@ def _first_of_tree(tree: str) -> bool:
     mark = f"{tree} {os.getpid()}\n".encode()
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        handle = os.open(f"{folder}/.apm-run-said-{os.getuid()}", flags, 0o600)
+        handle = posix.open(f"{folder}/.apm-run-said-{os.getuid()}", flags, 0o600)
     except OSError:
         return True
     try:
@@ -108,7 +109,7 @@ def _first_of_tree(tree: str) -> bool:
         if info.st_size > _NOTED:
             os.ftruncate(handle, 0)
         # Noted first and then looked at: of two processes at once, the one whose note comes first speaks.
-        os.write(handle, mark)
+        posix.write(handle, mark)
         notes = os.pread(handle, 2 * _NOTED, 0).splitlines(keepends=True)
         return next((note for note in notes if note.startswith(f"{tree} ".encode())), mark) == mark
     except OSError:

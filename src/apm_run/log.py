@@ -6,6 +6,7 @@ A line reads ``2026-01-31T12:00:00.123Z 4711 warning send.refused text``: time, 
 from __future__ import annotations
 
 import os
+import posix
 from time import gmtime, strftime, time_ns
 
 TYPE_CHECKING = False
@@ -48,12 +49,12 @@ def write(level: str, slug: str, text: str) -> None:
 
 def _append(line: bytes) -> None:
     if _path is None:
-        os.write(2, line)
+        posix.write(2, line)
         return
     # Opened for each line: there are few, and a descriptor that is kept may become the program's by number.
-    handle = os.open(_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = posix.open(_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(handle, line)
+        posix.write(handle, line)
         full = os.fstat(handle).st_size > _ROTATE
     finally:
         os.close(handle)

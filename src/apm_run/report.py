@@ -12,6 +12,7 @@ It holds neither secrets nor anything captured: no arguments, no texts of except
 from __future__ import annotations
 
 import os
+import posix
 import sys
 from _json import encode_basestring, make_encoder
 from time import perf_counter_ns, time
@@ -163,11 +164,11 @@ def _replace(place: str, data: bytes) -> None:
     except FileNotFoundError:
         pass
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    handle = descriptors.lift(os.open(fresh, flags, 0o600))
+    handle = descriptors.lift(posix.open(fresh, flags, 0o600))
     try:
         view = memoryview(data)
         while view:
-            view = view[os.write(handle, view) :]
+            view = view[posix.write(handle, view) :]
         os.replace(fresh, place)
     except OSError:
         os.unlink(fresh)

@@ -7,6 +7,7 @@ by itself, in a greenlet it starts, in one of a pool's and in a thread. ``test_g
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,7 @@ import gc, http.client, os, signal, ssl, sys, threading, time, urllib.request
 import flask, greenlet, httpx, requests, urllib3
 {late}
 {words}
-CA, PORT = sys.argv[1], int(sys.argv[2])
+CA, PORT = os.environ["UPSTREAM_CA"], int(os.environ["UPSTREAM_PORT"])
 URL = f"https://127.0.0.1:{{PORT}}"
 context = ssl.create_default_context(cafile=CA)
 {client}
@@ -131,7 +132,11 @@ def ask(port, number):
     return answer.rpartition(b"\\r\\n")[2].decode()
 def living():
     gc.collect()
-    return sum(isinstance(found, greenlet.greenlet) and found.parent is hub() and not found.dead for found in gc.get_objects())
+    found = [item for item in gc.get_objects() if isinstance(item, greenlet.greenlet)]
+    return sum(item.parent is hub() and not item.dead for item in found)
+def polling():
+    found = [f"/proc/self/fd/{{name}}" for name in os.listdir("/proc/self/fd")]
+    return sum(os.path.islink(path) and "eventpoll" in os.readlink(path) for path in found)
 """
 
 HANDLER = """\
@@ -164,37 +169,183 @@ sleep(0.1)
 print(living(), threading.active_count())
 """
 
+KILLED = f"""\
+def handler(environ, start_response):
+    number = environ["PATH_INFO"][1:]
+    try:
+        with Timeout(0.3):
+            get(f"/{{number}}/slow")
+    except Timeout as error:
+        told = type(error).__name__
+    killed = spawn(fetch, f"/{{number}}/killed/slow")
+    sleep(0.3)
+    killed.kill()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{{told}} {{fetch(f'/{{number}}/handler')}}".encode()]
+{FIFTY_AT_ONCE}"""
+
+#: A greenlet that fails: what is written names its function, and has no frame that is not the program's.
+FAILED = """\
+def fail(number):
+    raise ValueError(number)
+def handler(environ, start_response):
+    number = environ["PATH_INFO"][1:]
+    started = spawn(fail, number), pool.spawn(fail, number), later(0, fail, number), raw(fail, number)
+    threading.Thread(target=fail, args=(number,), name="failing").start()
+    sleep(0.05)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [fetch(f"/{number}/handler").encode()]
+port, stop = serve(handler)
+print(ask(port, 0), living())
+"""
+
+PLAIN = """\
+def handler(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [fetch(environ["PATH_INFO"] + "/handler").encode()]
+port, stop = serve(handler)
+"""
+ASK = "for number in range({}):\n    print(ask(port, number), flush=True)\n"
+
+#: A server of ours that does not answer: nobody waits for it but the agent's thread.
+HANGING = f"""\
+{PLAIN}
+longest = 0
+def beat():
+    global longest
+    last = time.monotonic()
+    while True:
+        sleep(0.01)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+beating = spawn(beat)
+{ASK.format(10)}
+sleep(3)
+beating.kill()
+print("late" if longest > 1 else "in time", living(), polling(), threading.active_count())
+"""
+
+#: Time-outs within the program's life, so that what is done about them is seen too.
+IMPATIENT = {
+    "ELASTIC_APM_EXIT_TIMEOUT": "300ms",
+    "ELASTIC_APM_LOG_FILE": "apm.log",
+    "ELASTIC_APM_LOG_LEVEL": "debug",
+    "ELASTIC_APM_SERVER_TIMEOUT": "1500ms",
+}
+
+#: What is done after ten requests.
+ENDS = {
+    "return": "spawn(sleep, 60)\n",
+    "sys.exit(3)": "spawn(sleep, 60)\nsys.exit(3)\n",
+    "uncaught exception": "raise ValueError('gone')\n",
+    "sys.exit in a greenlet": "spawn(sys.exit, 4)\nsleep(1)\nprint('here')\n",
+    "os._exit": "os._exit(5)\n",
+    "SIGTERM": "os.kill(os.getpid(), signal.SIGTERM)\nsleep(60)\n",
+    "SIGTERM, handler with sys.exit": (
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(6))\nos.kill(os.getpid(), signal.SIGTERM)\nsleep(60)\n"
+    ),
+    "SIGINT": "os.kill(os.getpid(), signal.SIGINT)\nsleep(60)\n",
+    "fork": (
+        "child = os.fork()\nif not child:\n    print(fetch('/10/child'), flush=True)\n    os._exit(0)\n"
+        "print(os.waitpid(child, 0)[1])\n"
+    ),
+}
+ONLY = {
+    "gevent": {
+        "SIGTERM, signal_handler": (
+            "gevent.signal_handler(signal.SIGTERM, stop)\nos.kill(os.getpid(), signal.SIGTERM)\n"
+            "gevent.get_hub().join()\nprint('joined')\n"
+        ),
+        "LoopExit": "stop()\nsleep(0.1)\ngevent.event.Event().wait()\n",
+    },
+    "eventlet": {},
+}
+
+#: The program of a server whose worker class patches.
+GUNICORN = """\
+import sys
+from gunicorn.app.wsgiapp import run
+sys.argv[1:] = "-b 127.0.0.1:0 --log-level critical -c conf.py -k {} application:handler".split()
+run()
+"""
+CONF = f"""\
+def post_worker_init(worker):
+    import gevent, os, application
+    def drive():
+        port = worker.sockets[0].getsockname()[1]
+        asking = [gevent.spawn(application.ask, port, number) for number in range({FIFTY})]
+        for asked in asking:
+            print(asked.get(), flush=True)
+        os.kill(worker.ppid, 15)
+    gevent.spawn(drive)
+"""
+
 
 class Green:
     """One program.
 
-    :ivar source: what it does. :ivar paths: the transactions that are expected, by their paths.
+    :ivar files: the program and what else it needs. :ivar paths: the transactions that are expected, by their paths.
     :ivar places: the spans that are expected below each, by the end of their path.
+    :ivar hanging: whether the server that it reports to never answers. :ivar flushed: whether nobody is left to send.
     """
 
-    def __init__(self, source: str, paths: Iterable[str], places: Iterable[str], hanging: bool = False) -> None:
-        self.source = source
-        self.paths = list(paths)
+    def __init__(
+        self,
+        source: str,
+        paths: int,
+        places: Iterable[str] = ("handler",),
+        *,
+        files: dict[str, str] | None = None,
+        hanging: bool = False,
+        flushed: bool = False,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self.files = {"program.py": source, **(files or {})}
+        self.paths = [str(number) for number in range(paths)]
         self.places = list(places)
         self.hanging = hanging
+        self.flushed = flushed
+        self.env = env or {}
 
 
-def _program(library: str, first: bool, late: bool, client: str, rest: str) -> str:
-    head = HEAD.format(late=PATCH[library] if late else "", words=WORDS[library], client=CLIENTS[client])
-    return "\n".join([PATCH[library] if first else "", head, rest])
+def _program(library: str, when: str, client: str, rest: str) -> str:
+    head = HEAD.format(late=PATCH[library] if when == "last" else "", words=WORDS[library], client=CLIENTS[client])
+    return "\n".join([PATCH[library] if when == "first" else "", head, rest])
 
 
-def _matrix() -> dict[str, Green]:
-    found = {}
-    for library in PATCH:
-        for when in ("first", "last", "never"):
-            for client in CLIENTS:
-                source = _program(library, when == "first", when == "last", client, HANDLER + FIFTY_AT_ONCE)
-                found[f"{library}, patched {when}, {client}"] = Green(source, map(str, range(FIFTY)), PLACES)
-    return found
+def _programs() -> Iterator[tuple[str, Green]]:
+    for library, patch in PATCH.items():
+        for client in CLIENTS:
+            for when in ("first", "last", "never"):
+                source = _program(library, when, client, HANDLER + FIFTY_AT_ONCE)
+                yield f"{library}, patched {when}, {client}", Green(source, FIFTY, PLACES)
+            killed = _program(library, "first", client, KILLED)
+            yield f"{library}, killed, {client}", Green(killed, FIFTY, ("slow", "killed/slow", "handler"))
+        first = {"sitecustomize.py": patch + "\n"}
+        source = _program(library, "never", "requests", HANDLER + FIFTY_AT_ONCE)
+        # What eventlet handed on before we came starts greenlets of nobody's.
+        places = PLACES if library == "gevent" else ("handler", "thread")
+        yield f"{library}, patched by sitecustomize, requests", Green(source, FIFTY, places, files=first)
+        hanging = {
+            "patched first": Green(_program(library, "first", "requests", HANGING), 0, hanging=True),
+            "patched by sitecustomize": Green(
+                _program(library, "never", "requests", HANGING), 0, files=first, hanging=True
+            ),
+        }
+        for name, green in hanging.items():
+            yield f"{library}, {name}, APM Server hangs", green
+        yield f"{library}, failing greenlets", Green(_program(library, "first", "requests", FAILED), 1)
+        for name, end in {**ENDS, **ONLY[library]}.items():
+            source = _program(library, "first", "requests", PLAIN + ASK.format(10) + end)
+            yield f"{library}, {name}", Green(source, 10, flushed=name == "SIGTERM")
+    for worker in ("gevent", "gevent_pywsgi"):
+        for client in CLIENTS:
+            application = _program("gevent", "never", client, HANDLER)
+            files = {"conf.py": CONF, "application.py": application}
+            yield f"gunicorn -k {worker}, {client}", Green(GUNICORN.format(worker), FIFTY, PLACES, files=files)
 
 
-GREEN: dict[str, Green] = _matrix()
+GREEN: dict[str, Green] = dict(_programs())
 
 
 class Upstream:
@@ -256,7 +407,7 @@ class Outcome:
         self.transactions = 0
         self.spans = 0
         self.seconds: list[float] = []
-        self.output = b""
+        self.output = ""
 
     @property
     def good(self) -> bool:
@@ -267,37 +418,56 @@ def judge(python: str, way: str, folder: Path) -> Outcome:
     """Run one program, bare and traced, on that interpreter."""
     green, outcome = GREEN[way], Outcome()
     folder.mkdir(parents=True, exist_ok=True)
-    script = folder / "program.py"
-    script.write_text(green.source)
-    env = environment(APM_RUN_STATE_DIR=str(folder / "state"), PYTHONHASHSEED="0")
+    for name, text in green.files.items():
+        (folder / name).write_text(text)
     with Upstream(folder) as upstream, Sink() as sink, Server(["hang"]) as hanging:
-        command = [python, str(script), str(upstream.ca), str(upstream.port)]
+        env = environment(APM_RUN_STATE_DIR=str(folder / "state"), PYTHONHASHSEED="0", PYTHONPATH=str(folder))
+        env.update(UPSTREAM_CA=str(upstream.ca), UPSTREAM_PORT=str(upstream.port), **green.env)
+        how: dict[str, Any] = {"capture_output": True, "timeout": 100, "check": False, "cwd": folder}
 
-        def run(**more: str) -> tuple[int, bytes, bytes]:
+        def run(**more: str) -> tuple[int, str, str]:
             begun = time.monotonic()
-            done = subprocess.run(command, env={**env, **more}, capture_output=True, timeout=100, check=False, cwd=folder)
+            done = subprocess.run([python, "program.py"], env={**env, **more}, **how)
             outcome.seconds.append(time.monotonic() - begun)
-            return done.returncode, done.stdout, done.stderr
+            return done.returncode, _told(done.stdout), _told(done.stderr)
 
         bare = run()
         outcome.output = bare[1]
         url = hanging.url if green.hanging else sink.url
-        traced = run(PYTHONPATH=str(BOOTSTRAP), APM_RUN_STRICT="1", ELASTIC_APM_SERVER_URL=url)
+        own = {"PYTHONPATH": f"{BOOTSTRAP}:{folder}", "APM_RUN_STRICT": "1", "ELASTIC_APM_SERVER_URL": url}
+        traced = run(**own, **(IMPATIENT if green.hanging else {}))
         for name, expected, found in zip(("exit status", "stdout", "stderr"), bare, traced):
+            if green.hanging and name == "stderr":
+                expected += f"apm-run: nothing was delivered to {url}: "
+                found = found[: len(expected)]
             if expected != found:
                 outcome.differences.append(f"{name}: {expected!r} bare, {found!r} traced")
+        if green.flushed:
+            flush = [sys.executable, "-m", "apm_run", "flush", "--server-url", sink.url]
+            subprocess.run(flush, env=environment(APM_RUN_STATE_DIR=str(folder / "state")), **how).check_returncode()
         sink.wait_idle()
         outcome.transactions, outcome.spans = len(sink.transactions), len(sink.spans)
         outcome.differences += _wrong(green, sink, upstream)
     return outcome
 
 
+def _told(output: bytes) -> str:
+    """Without the addresses and times that a library writes."""
+    return re.sub(r"0x[0-9a-f]+|\d{4}-\d\d-\d\dT[\d:]+Z|\bid=\d+", "...", output.decode())
+
+
 def _wrong(green: Green, sink: Sink, upstream: Upstream) -> list[str]:
     """What is not as it has to be in what was received."""
     wrong = []
-    paths = {event["id"]: event["context"]["request"]["url"]["pathname"][1:] for event in sink.transactions if event["type"] == "request"}
+    paths = {
+        event["id"]: event["context"]["request"]["url"]["pathname"][1:]
+        for event in sink.transactions
+        if event["type"] == "request"
+    }
     if Counter(paths.values()) != Counter(green.paths):
-        wrong.append(f"requests: {Counter(green.paths) - Counter(paths.values())} missing, {Counter(paths.values()) - Counter(green.paths)} too many")
+        wrong.append(
+            f"requests: {Counter(green.paths) - Counter(paths.values())} missing, {Counter(paths.values()) - Counter(green.paths)} too many"
+        )
     others = [event["name"] for event in sink.transactions if event["id"] not in paths]
     if others:
         wrong.append(f"other transactions: {others}")
@@ -310,6 +480,8 @@ def _wrong(green: Green, sink: Sink, upstream: Upstream) -> list[str]:
         owner = paths.get(span["transaction_id"])
         if path.partition("/")[0] != owner or span["parent_id"] != span["transaction_id"]:
             wrong.append(f"{path} is below {owner}")
+        if path.endswith("/slow") and span["outcome"] != "unknown":
+            wrong.append(f"{path} is a {span['outcome']}")
     expected = Counter(f"{path}/{place}" for path in green.paths for place in green.places)
     if found != expected:
         wrong.append(f"spans: {dict(expected - found)} missing, {dict(found - expected)} too many")

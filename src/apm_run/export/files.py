@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import stat
 
 from apm_run.export import descriptors
@@ -26,7 +27,7 @@ def new_path(directory: str, pid: int) -> str:
 def create(path: str) -> mmap | None:
     """A new segment file, mapped, all its bytes allocated; None when the disk will not have it."""
     try:
-        handle = descriptors.lift(os.open(path, _NEW | os.O_RDWR, 0o600))
+        handle = descriptors.lift(posix.open(path, _NEW | os.O_RDWR, 0o600))
     except OSError:
         return None
     try:
@@ -43,7 +44,7 @@ def create(path: str) -> mmap | None:
 def write(path: str, *parts: tuple[int, bytes]) -> bool:
     """A new file with those bytes at those places, in that order; False when the disk will not have it."""
     try:
-        handle = descriptors.lift(os.open(path, _NEW | os.O_WRONLY, 0o600))
+        handle = descriptors.lift(posix.open(path, _NEW | os.O_WRONLY, 0o600))
     except OSError:
         return False
     try:
@@ -68,7 +69,7 @@ def _write_all(handle: int, data: bytes, place: int) -> None:
 def overwrite(path: str, data: bytes, place: int) -> None:
     """Replace bytes of a file, if it is there."""
     try:
-        handle = descriptors.lift(os.open(path, os.O_WRONLY | NOFOLLOW))
+        handle = descriptors.lift(posix.open(path, os.O_WRONLY | NOFOLLOW))
     except OSError:
         return
     try:
@@ -82,7 +83,7 @@ def overwrite(path: str, data: bytes, place: int) -> None:
 def read(path: str, size: int = 2 * SIZE) -> bytes | None:
     """The first so many bytes of a segment file; None when it is gone, not ours or no file."""
     try:
-        handle = descriptors.lift(os.open(path, os.O_RDONLY | NOFOLLOW | os.O_NONBLOCK))
+        handle = descriptors.lift(posix.open(path, os.O_RDONLY | NOFOLLOW | os.O_NONBLOCK))
     except OSError:
         return None
     try:
@@ -195,8 +196,8 @@ def boot_id() -> bytes:
 
 
 def _read(path: str) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = posix.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(handle, 4096)
+        return posix.read(handle, 4096)
     finally:
         os.close(handle)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _frozen_importlib
 import _warnings
 import os
+import posix
 import sys
 
 from apm_run.export.native import get_ident
@@ -55,9 +56,9 @@ class Fork:
 def _threads() -> int:
     """The threads of this process, as the interpreter counts them; 0 where it can not."""
     try:
-        handle = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+        handle = posix.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return int(os.read(handle, 4096).rpartition(b")")[2].split()[17])
+            return int(posix.read(handle, 4096).rpartition(b")")[2].split()[17])
         finally:
             os.close(handle)
     except (OSError, ValueError, IndexError):

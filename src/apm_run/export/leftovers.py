@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 from time import time as _time
 
 from apm_run.export import descriptors, files
@@ -72,7 +73,7 @@ class Adoption:
     def __enter__(self) -> bool:
         """Take it, if it is free; whether it was."""
         try:
-            self._handle = descriptors.lift(os.open(self._path, os.O_RDWR | os.O_CREAT | NOFOLLOW, 0o600))
+            self._handle = descriptors.lift(posix.open(self._path, os.O_RDWR | os.O_CREAT | NOFOLLOW, 0o600))
             self._identity = descriptors.identity(self._handle)
             fcntl = load("fcntl")
             # Unlike flock, not inherited by a child.

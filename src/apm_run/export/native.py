@@ -1,4 +1,4 @@
-"""Threads and locks of the operating system, also where gevent has put its own in their place."""
+"""Threads and locks of the operating system, also where gevent or eventlet has put its own in their place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def original(name: str) -> Any:
     """``_thread``'s own function of that name."""
     saved = getattr(sys.modules.get("gevent.monkey"), "saved", {})
-    return saved.get("_thread", {}).get(name) or getattr(_thread, name)
+    # eventlet keeps a second copy of the module.
+    kept = sys.modules.get("__original_module__thread", _thread)
+    return saved.get("_thread", {}).get(name) or getattr(kept, name)
 
 
 allocate_lock: Callable[[], _thread.LockType] = original("allocate_lock")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import stat
 
 TYPE_CHECKING = False
@@ -46,9 +47,9 @@ def key(directory: str) -> bytes | None:
             return known
         fresh = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o600)
+            handle = posix.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o600)
             try:
-                os.write(handle, os.urandom(_KEY_SIZE))
+                posix.write(handle, os.urandom(_KEY_SIZE))
             finally:
                 os.close(handle)
             # link, unlike rename, lets the first of two processes win.
@@ -65,13 +66,13 @@ def key(directory: str) -> bytes | None:
 
 def _read_key(path: str) -> bytes | None:
     try:
-        handle = os.open(path, os.O_RDONLY | NOFOLLOW)
+        handle = posix.open(path, os.O_RDONLY | NOFOLLOW)
     except OSError:
         return None
     try:
         info = os.fstat(handle)
         mine = info.st_uid == os.geteuid() and stat.S_ISREG(info.st_mode) and not info.st_mode & 0o077
-        found = os.read(handle, _KEY_SIZE) if mine else b""
+        found = posix.read(handle, _KEY_SIZE) if mine else b""
     except OSError:
         return None
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 from tests.faults.case import Case, leaf
 from tests.faults.program import KINDS, Program, fault
 
-from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Subscribe
+from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Greenlet, Subscribe
 from apm_run.tracer import current
 
 
@@ -80,3 +80,41 @@ def check_carry(case: Case) -> None:
         program.use(getattr(holder, leaf(case.target)), *range(before), program.function())
     assert program.inside == [transaction], "the work has another context"
     case.recorded(case.target.path, "")
+
+
+def greenlet_cases(target: Greenlet) -> Iterator[tuple[str, ...]]:
+    for step in ("none", "context"):
+        for raising in ("", "call"):
+            yield step, "plain", raising
+
+
+class Made:
+    """A greenlet that has not run; or one that is none, and has no room for a context."""
+
+    def __init__(self, room: bool) -> None:
+        if room:
+            self.gr_context: Any = None
+
+
+def check_greenlet(case: Case) -> None:
+    program, engine, made, told = Program("plain", bool(case.raising)), case.engine(), Made(case.step == "none"), []
+    program.result = made
+
+    def library(*args: Any) -> Any:
+        if not case.target.hook:
+            return program.act(*args)
+        told.append(args[-1])
+        return None
+
+    holder = case.stage(engine, case.target, **{leaf(case.target): staticmethod(library)})
+
+    def make(*args: Any) -> Any:
+        for function in told:
+            function(made)
+        return program.act(*args) if case.target.hook else getattr(holder, leaf(case.target))(*args)
+
+    with engine.transaction() as transaction:
+        program.use(make, "argument")
+    if case.step == "none" and (case.target.hook or not case.raising):
+        assert made.gr_context.run(current.get) is transaction
+    case.recorded(case.target.path, case.step if case.step == "context" and (told or not case.raising) else "")

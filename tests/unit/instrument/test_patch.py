@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import threading
 import traceback
@@ -18,6 +19,7 @@ from apm_run.instrument.vocabulary import (
     Carry,
     Claim,
     Exchange,
+    Greenlet,
     Instrumentation,
     Serve,
     Subscribe,
@@ -329,6 +331,42 @@ def test_carry_hands_exceptions_on(engine):
     with engine.transaction(), pytest.raises(ValueError, match="mine") as caught:
         module.submit(fail)
     assert [frame.name for frame in traceback.extract_tb(caught.tb)][-1] == "fail"
+
+
+def test_carried_work_is_known_by_what_it_is_bound_to(engine):
+    seen = []
+    module = library(submit=lambda work: seen.append((work.__module__, getattr(work, "__self__", None))))
+    apply(engine, module, Carry("library:submit", 0))
+    thread = threading.Thread()
+    with engine.transaction():
+        module.submit(thread.run)
+        module.submit(test_carry)
+    assert seen == [("threading", thread), (__name__, None)]
+
+
+def test_greenlets(engine):
+    greenlet = pytest.importorskip("greenlet", reason="greenlet is not installed")
+    variable = contextvars.ContextVar("variable", default="unset")
+    variable.set("set")
+    told = []
+    module = library(spawn=lambda work: greenlet.greenlet(work), add_callback=told.append)
+    for target in (Greenlet("library:spawn"), Greenlet("library:add_callback", hook=True)):
+        assert apply(engine, module, target) == {target.path: "wrapped"}
+
+    def work():
+        return current.get(), variable.get()
+
+    outside = module.spawn(work)
+    with engine.transaction() as transaction:
+        inside, met, copied = module.spawn(work), greenlet.greenlet(work), greenlet.greenlet(work)
+        copied.gr_context = contextvars.copy_context()
+        for made in (inside, met, copied):
+            told[0](made)
+        with pytest.raises(TypeError):
+            module.spawn()
+    assert outside.switch() == (None, "unset")
+    assert inside.switch() == met.switch() == (transaction, "unset")
+    assert copied.switch() == (transaction, "set")  # the program's own doing stays
 
 
 class Protocol:

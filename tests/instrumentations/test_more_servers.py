@@ -1,4 +1,4 @@
-"""waitress, hypercorn, daphne, granian and uWSGI: twenty requests are twenty transactions, whatever ends the server."""
+"""waitress, hypercorn, daphne, granian, uWSGI, gevent and eventlet: twenty requests are twenty transactions, whatever ends the server."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ SERVERS: dict[str, tuple[tuple[str, ...], tuple[str, int]]] = {
     "granian asgi workers": ((*GRANIAN, "--interface", "asginl", "--workers", "2"), ("Started worker", 2)),
     "granian wsgi": ((*GRANIAN, "--interface", "wsgi"), ("Started worker", 1)),
     "granian wsgi workers": ((*GRANIAN, "--interface", "wsgi", "--workers", "2"), ("Started worker", 2)),
+    "gevent": (("-m", "serve_green", "gevent"), ("", 0)),
+    "eventlet": (("-m", "serve_green", "eventlet"), ("", 0)),
     "uwsgi": ((*UWSGI, "--module"), ("WSGI app 0", 1)),
     "uwsgi workers": ((*UWSGI_WORKERS, "--module"), ("spawned uWSGI worker", 2)),
     "uwsgi workers lazy": ((*UWSGI_WORKERS, "--lazy-apps", "--module"), ("WSGI app 0", 2)),
@@ -48,9 +50,9 @@ SERVERS: dict[str, tuple[tuple[str, ...], tuple[str, int]]] = {
 if sys.version_info < (3, 10):
     SERVERS = {name: server for name, server in SERVERS.items() if "granian asgi" not in name}
 #: Servers whose first process answers requests.
-ALONE = ("waitress", "hypercorn asgi", "hypercorn wsgi", "daphne asgi", "uwsgi")
+ALONE = ("waitress", "hypercorn asgi", "hypercorn wsgi", "daphne asgi", "uwsgi", "gevent", "eventlet")
 #: Servers that end by the signal itself, or end their workers so, in the middle of whatever they do.
-KILLED = ("waitress", *(name for name in SERVERS if "uwsgi" in name))
+KILLED = ("waitress", "gevent", "eventlet", *(name for name in SERVERS if "uwsgi" in name))
 #: What depends on time alone. Bare hypercorn logs now and then that the client of an answered request has gone before
 #: it was done with it. waitress warns where all its threads are busy: traced it does so in some starts, on a busy
 #: machine, as the ends of the first requests take longer than those of all others.
@@ -99,8 +101,8 @@ class Ended(Served):
 
     @property
     def log(self) -> list[str]:
-        """Its lines; granian's have pids and milliseconds too, and uWSGI's the time in words."""
-        varying = r"PID: \d+|(?<= )\d+\.\d{3}$|\d+ seconds|on \[\w{3} \w{3} .*\]"
+        """Its lines; others have pids and parts of seconds too, and uWSGI's the time in words."""
+        varying = r"PID: \d+|^\(\d+\)|(?<= )\d+\.\d{3,6}$|\d+ seconds|on \[\w{3} \w{3} .*\]"
         lines = sorted(re.sub(varying, "NUMBER", line) for line in super().log)
         return [line for line in lines if not any(word in line for word in TIMING)]
 

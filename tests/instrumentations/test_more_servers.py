@@ -1,4 +1,4 @@
-"""waitress, hypercorn, daphne, granian, uWSGI, gevent and eventlet: twenty requests are twenty transactions, whatever ends the server."""
+"""Other servers: twenty requests are twenty transactions, whatever ends the server."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import importlib.util
 import sys
 
 import pytest
-from tests.launch.greening import CLIENTS, GREEN, judge
+from tests.launch.green import CLIENTS
+from tests.launch.greening import GREEN, judge
 
 #: Of the other clients one row each is enough here; ``make launch`` runs all.
 OTHERS = [client for client in CLIENTS if client != "requests"]

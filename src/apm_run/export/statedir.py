@@ -17,10 +17,9 @@ _KEY_SIZE = 32
 def find(environ: Mapping[str, str]) -> str | None:
     """The first usable directory for the outbox, made if need be; None when there is none."""
     for base in candidates(environ):
-        if _usable(base):
-            outbox = os.path.join(base, "outbox")
-            if _usable(outbox):
-                return outbox
+        outbox = os.path.join(base, "outbox")
+        if _usable(base) and _usable(outbox) and _close(outbox):
+            return outbox
     return None
 
 
@@ -81,16 +80,22 @@ def _read_key(path: str) -> bytes | None:
 
 
 def _usable(path: str) -> bool:
-    """Whether it is a directory of our own that nobody else can read, made so if it is ours to change."""
+    """Whether it is a directory that we own and can write to; one that is missing is made, for nobody else to read."""
     try:
         _make(path)
         info = os.lstat(path)
-        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
-            return False
-        if stat.S_IMODE(info.st_mode) != 0o700:
-            os.chmod(path, 0o700)
-        return os.access(path, os.W_OK | os.X_OK)
+        return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and os.access(path, os.W_OK | os.X_OK)
     except (OSError, ValueError):
+        return False
+
+
+def _close(path: str) -> bool:
+    """Keep all others out; the directory above may be anybody's meeting place (/tmp), and stays as it is."""
+    try:
+        if stat.S_IMODE(os.lstat(path).st_mode) != 0o700:
+            os.chmod(path, 0o700)
+        return True
+    except OSError:
         return False
 
 

@@ -50,10 +50,22 @@ def test_nowhere_is_none(monkeypatch):
     assert statedir.find({}) is None
 
 
-def test_a_directory_of_ours_that_others_may_read_is_closed(tmp_path):
-    (tmp_path / "state").mkdir(mode=0o755)
-    assert statedir.find({"APM_RUN_STATE_DIR": str(tmp_path / "state")})
-    assert mode(tmp_path / "state") == 0o700
+def test_an_outbox_that_others_may_read_is_closed(tmp_path):
+    (tmp_path / "outbox").mkdir(mode=0o755)
+    assert statedir.find({"APM_RUN_STATE_DIR": str(tmp_path)}) == str(tmp_path / "outbox")
+    assert mode(tmp_path / "outbox") == 0o700
+
+
+@pytest.mark.parametrize("given", [0o1777, 0o777, 0o755])
+def test_the_mode_of_a_directory_that_was_there_is_left_alone(tmp_path, given):
+    """Root may name /tmp, or the root of a volume."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(given)
+    found = statedir.find({"APM_RUN_STATE_DIR": str(tmp_path / "shared")})
+    assert found == str(tmp_path / "shared/outbox")
+    assert (mode(tmp_path / "shared"), mode(found)) == (given, 0o700)
+    assert statedir.key(found)
+    assert mode(tmp_path / "shared/key") == 0o600
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -55,6 +55,19 @@ def test_what_a_busy_server_did_not_accept_is_sent_again(status):
         assert made.stats.resent == 0
 
 
+def test_a_web_page_has_taken_nothing(state):
+    """The good answer of a portal, a load balancer or another server on that port."""
+    with Server(answers=[(200, "\n<!doctype html><title>Welcome</title>"), 202]) as server:
+        with exporter(server.url) as made:
+            made.put(event(1), 1)
+            made.close()
+            assert (made.stats.accepted, made.stats.waiting) == (0, 1)
+            assert "no APM Server" in made.stats.last_error
+            assert len(left(state)) == 1
+            assert made.flush(5)
+        assert [numbers(request.events) for request in server.requests] == [[1], [1]]
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 301, 405])
 def test_a_server_that_will_not_have_us_is_asked_at_the_slowest_pace(status):
     with Server(answers=[(status, {"error": "go away"})]) as server, exporter(server.url) as made:

@@ -210,7 +210,14 @@ def _understand(response: Response) -> Answer:
             answer.reason += f": {answer.errors[0]}"
         elif response.status < 400:
             answer.reason += ", a redirect, which is not followed"
+    elif is_page(response.body):
+        answer.reason = f"it answered {response.status} with a web page: it is no APM Server"
     return answer
+
+
+def is_page(body: bytes) -> bool:
+    """Whether a good answer is that of a portal or another server, which has taken no events."""
+    return body.lstrip().startswith(b"<")
 
 
 def _read_errors(answer: Answer, body: bytes) -> None:

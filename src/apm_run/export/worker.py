@@ -349,7 +349,7 @@ class Worker:
         stats.requests += 1
         stats.last_error = answer.reason
         accepted = min(answer.accepted or 0, events)
-        if 200 <= status < 300:
+        if 200 <= status < 300 and not answer.reason:
             self._took(source, events, events)
             self._max_events = min(self._max_events * 2, _ALL)
         elif status == 400:
@@ -381,7 +381,7 @@ class Worker:
         now = self._failed_at = self.clock()
         self._unreachable = not status
         log.write("warning", "send.failed", f"{self.server}: {answer.reason}; {self.outbox.waiting} events wait")
-        self.hopeless = 300 <= status < 500 and status not in (408, 429)
+        self.hopeless = 200 <= status < 500 and status not in (408, 429)
         if self.hopeless:
             self._pace.refused(now)
         else:

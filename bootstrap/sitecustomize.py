@@ -15,7 +15,8 @@ def _aside(reason):
 
 def _start(here):
     if sys.version_info[:2] < (3, 9) or sys.implementation.name != "cpython" or len(sys.path) == 0:
-        return _aside("only CPython 3.9 and newer is traced, and this is Python " + sys.version.split()[0])
+        kind = "PyPy " if "PyPy" in sys.version else "Python "
+        return _aside("only CPython 3.9 and newer is traced, and this is " + kind + sys.version.split()[0])
     import _frozen_importlib as importlib  # the import system itself, loaded already
     import _frozen_importlib_external as external
     from time import perf_counter_ns

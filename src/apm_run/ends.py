@@ -234,9 +234,13 @@ def _name(transaction: Transaction) -> None:
         transaction.set_name(file.rpartition("/")[2])
 
 
-def program_name() -> str:
-    """The program as its user would call it: the script's or the module's name."""
-    argv = _command()
+def program_name(argv: list[str] | None = None) -> str:
+    """The program as its user would call it: the script's or the module's name.
+
+    :param argv: the words of an interpreter's command line; by default our own.
+    """
+    if argv is None:
+        argv = _command()
     for position, argument in enumerate(argv[1:], 1):
         if argv[position - 1] in ("-W", "-X", "--check-hash-based-pycs"):  # it is their value
             continue

@@ -93,6 +93,23 @@ class TestOptions:
         result = examined("--server-url", "nonsense", state=tmp_path, code=1)
         assert problems(result)[0] == ("options", "server_url")
 
+    def test_variables_that_set_nothing(self, sink, tmp_path):
+        """A name misspelled is told, with its value unread; what other agents know is a note."""
+        env = {"ELASTIC_APM_SECRETTOKEN": SECRETS[0], "ELASTIC_APM_USE_ELASTIC_TRACEPARENT_HEADER": "x"}
+        result = examined("--server-url", sink.url, state=tmp_path, env=env, code=0)
+        found = finding(result, "options", "secrettoken")
+        assert (found["state"], "did you mean secret_token" in found["text"]) == ("warning", True)
+        assert finding(result, "options", "unknown")["state"] == "note"
+        assert SECRETS[0] not in json.dumps(result)
+        result = examined("--server-url", sink.url, "--set", "secrettoken=x", state=tmp_path, code=0)
+        assert finding(result, "options", "secrettoken")["fix"].endswith("option --set")  # told once
+
+    def test_a_log_file_that_can_not_be_written(self, sink, tmp_path):
+        result = examined("--server-url", sink.url, "--set", "log_file=/proc/none/x", state=tmp_path, code=0)
+        assert finding(result, "options", "log_file")["state"] == "warning"
+        result = examined("--server-url", sink.url, "--set", f"log_file={tmp_path}/x", state=tmp_path, code=0)
+        assert finding(result, "options", "values")["state"] == "ok"
+
     @pytest.mark.parametrize("option", ["enabled=false", "recording=false", "instrument=false", "disable_send=true"])
     def test_what_switches_off(self, sink, tmp_path, option):
         result = examined("--server-url", sink.url, "--set", option, state=tmp_path, code=1)
@@ -199,9 +216,51 @@ class TestServer:
             words = ("--server-url", "https://apm.invalid")
             result = examined(*words, state=tmp_path, env={"https_proxy": proxy.url}, code=1)
             assert "the proxy answered 407" in finding(result, "server", "tls")["text"]
+            assert "USER:PASSWORD" in finding(result, "server", "tls")["fix"]
+
+    @pytest.mark.parametrize(
+        ("proxy", "check", "text"),
+        [
+            (f"http://us:{SECRETS[2]}@127.0.0.1:{refused_port()}", "tcp", "the proxy, 127.0.0.1 port"),
+            ("socks5://127.0.0.1:1080", "url", "http_proxy is not usable"),
+        ],
+    )
+    def test_a_proxy_that_can_not_be_used(self, tmp_path, proxy, check, text):
+        env = {"http_proxy": proxy}
+        result = examined("--server-url", "http://apm.invalid:8200", state=tmp_path, env=env, code=1)
+        found = finding(result, "server", check)
+        assert found["text"].startswith(text)
+        assert "correct http_proxy" in found["fix"]
+        assert SECRETS[2] not in json.dumps(result)
+
+    @pytest.mark.parametrize("status", [407, 502])
+    def test_a_proxy_that_answers_itself(self, tmp_path, status):
+        with Server([status]) as server:
+            env = {"http_proxy": server.url}
+            result = examined("--server-url", "http://apm.invalid:8200", state=tmp_path, env=env, code=1)
+        assert finding(result, "server", "http")["text"] == f"the proxy answered {status}"
+
+    def test_a_web_page_is_no_apm_server(self, tmp_path):
+        with Server([(200, "<html>welcome"), (200, "<!doctype html>welcome")]) as server:
+            result = served(server, state=tmp_path, code=1)
+        assert problems(result) == [("server", "authorised")]
+        assert "it takes no events" in finding(result, "server", "authorised")["text"]
+
+    def test_plain_http_to_a_server_that_wants_tls(self, tmp_path):
+        with Server([(400, "The plain HTTP request was sent to HTTPS port")]) as server:
+            result = served(server, state=tmp_path, code=1)
+        assert finding(result, "server", "http")["fix"] == "write https:// in server_url"
 
 
 class TestOutbox:
+    def test_a_named_directory_that_can_not_be_used(self, sink, tmp_path):
+        (tmp_path / "file").touch()
+        env = {"HOME": str(tmp_path)}
+        result = examined("--server-url", sink.url, state=tmp_path / "file", env=env, code=0)
+        assert finding(result, "outbox", "APM_RUN_STATE_DIR")["state"] == "warning"
+        result = examined("--server-url", sink.url, state=tmp_path, env=env, code=0)
+        assert [one["name"] for one in result["findings"] if one["area"] == "outbox"] == ["directory"]
+
     def test_what_waits(self, sink, tmp_path):
         state = tmp_path / "state"
         env = {"APM_RUN_STATE_DIR": str(state), "TMPDIR": str(tmp_path)}

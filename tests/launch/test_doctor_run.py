@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from tests.launch.doctoring import DOCTOR, doctor, examined, finding, problems
@@ -174,6 +175,67 @@ class TestVerdicts:
         assert finding(result, "processes", "end")["text"] == "COMMAND ended by signal 9"
 
 
+class TestExec:
+    """A process that has become another program: what the first one reported does not tell of the second."""
+
+    @pytest.mark.parametrize("words", [["-I", "{script}"], ["{script}"]])
+    def test_into_an_interpreter_that_is_not_traced(self, sink, tmp_path, words):
+        second = script(tmp_path, "import time; time.sleep(0.5)\n", "second.py")
+        words = ["python", *[word.format(script=second) for word in words]]
+        program = f"import os, sys; os.execve(sys.executable, {words!r}, {{}})"
+        result = run(sink.url, sys.executable, "-c", program, state=tmp_path / "state", code=1)
+        assert (the(result)["program"], the(result)["verdict"]) == ("second.py", "not traced")
+
+    def test_into_one_that_is(self, sink, tmp_path):
+        second = script(tmp_path, WORK, "second.py")
+        program = f"import os, sys; os.execv(sys.executable, ['python', {str(second)!r}])"
+        result = run(sink.url, sys.executable, "-c", program, state=tmp_path / "state", code=0)
+        assert (the(result)["program"], the(result)["verdict"]) == ("second.py", "traced")
+
+    def test_behind_a_sitecustomize_that_does_not_pass_on(self, sink, tmp_path):
+        """As opentelemetry-instrument does it."""
+        script(tmp_path, "", "sitecustomize.py")
+        lines = (
+            f"#!/bin/sh\nPYTHONPATH={tmp_path}:$PYTHONPATH exec {sys.executable} -c 'import time; time.sleep(0.5)'\n"
+        )
+        result = run(sink.url, script(tmp_path, lines), state=tmp_path / "state", code=1)
+        assert the(result)["reason"] == f"{tmp_path} has a sitecustomize and comes before ours on PYTHONPATH"
+
+
+class TestDaemons:
+    #: Its parent is gone before anybody can have looked.
+    BECOME = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\n"
+
+    def test_is_followed(self, sink, tmp_path):
+        program = f"{self.BECOME}{WORK}time.sleep(0.3)"
+        result = run(sink.url, sys.executable, "-c", program, state=tmp_path, code=0)
+        assert sorted(process["verdict"] for process in result["processes"]) == ["hooked, no traffic", "traced"]
+        assert not any(process["running"] for process in result["processes"])
+
+    def test_that_stays(self, sink, tmp_path):
+        """It is told, and what it would report later leaves no file behind."""
+        go, done = tmp_path / "go", tmp_path / "done"
+        program = (
+            f"{self.BECOME}os.closerange(0, 3)\n{WORK}\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+            f"import wsgiref.simple_server; open({str(done)!r}, 'w'); time.sleep(60)"
+        )
+        temporary = tmp_path / "tmp"
+        temporary.mkdir()
+        env = {"TMPDIR": str(temporary)}
+        result = run(sink.url, sys.executable, "-c", program, state=tmp_path / "state", env=env, code=0)
+        (left,) = [process["pid"] for process in result["processes"] if process["running"]]
+        try:
+            assert f"({left})" in finding(result, "processes", "running")["text"]
+            go.touch()
+            deadline = time.monotonic() + 30
+            while not done.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert list(temporary.iterdir()) == []
+        finally:
+            os.kill(left, signal.SIGTERM)
+
+
 class TestCommand:
     @pytest.mark.parametrize("name", ["no-such-command", "/nonexistent/x"])
     def test_unknown(self, sink, tmp_path, name):
@@ -185,6 +247,15 @@ class TestCommand:
         program = script(tmp_path, "#!/nonexistent/interpreter\n")
         result = run(sink.url, program, state=tmp_path / "state", code=1)
         assert problems(result)[-1] == ("command", "start")
+
+    def test_apm_run_itself(self, sink, tmp_path):
+        """The command line as it stands in a unit file or a shell's history."""
+        launcher = Path(sys.prefix, "bin/apm-run")
+        words = (launcher, "--service-name", "shop", sys.executable, "-c", WORK)
+        result = run(sink.url, *words, state=tmp_path, code=0)
+        assert result["command"]["kind"] == "interpreter"
+        assert [one["name"] for one in result["findings"] if one["state"] == "warning"] == []
+        assert the(result)["verdict"] == "traced"
 
     def test_a_script_without_a_first_line(self, sink, tmp_path):
         program = script(tmp_path, f"{sys.executable} -c pass\n")
@@ -281,6 +352,8 @@ class TestInstrumentations:
         assert states["threading"] == "imported too early"
         assert [target["state"] for target in libraries["acme"]["targets"]] == ["switched off", "skipped"]
         (broken,) = [one for name, one in libraries.items() if name.endswith("/broken.py")]
+        told = [one for one in result["findings"] if "broken.py" in one["text"]]
+        assert [one["fix"].startswith("correct that file") for one in told] == [True]
         assert (broken["state"], broken["detail"]) == ("failed", "ZeroDivisionError: division by zero")
         assert the(result)["report"]["failures"][-1]["last"] == "ValueError"
         assert "p4ssword" not in json.dumps(result)
@@ -308,6 +381,8 @@ class TestTheOfficialAgent:
         assert the(result)["report"]["agents"] == ["elastic-apm"]
         assert the(result)["report"]["transactions"] == 0
         assert result["command"]["python"]["agents"] == ["elastic-apm"]
+        (fix,) = [one["fix"] for one in result["findings"] if one["state"] == "problem"]
+        assert fix.startswith("take elasticapm out")
         assert sink.events == []
 
     def test_one_line_says_so(self, official, sink, tmp_path):

@@ -78,7 +78,7 @@ def examine(
     environ = {os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()}
     settings, problems = config.load(environ)
     findings = installation.installation()
-    of_options, shown = installation.options(settings, problems)
+    of_options, shown = installation.options(settings, problems, environ)
     server = Server(settings, environ)
     if not settings.disable_send:
         server.check()

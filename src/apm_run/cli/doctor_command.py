@@ -6,7 +6,7 @@ import os
 import re
 import zipfile
 
-from apm_run.cli import launch
+from apm_run.cli import launch, options
 from apm_run.cli.doctor_findings import Finding
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ _PREFIXES: dict[str, tuple[str, int]] = {
     "tini": ("-p -e", 0),
     "dumb-init": ("-r --rewrite", 0),
     "exec": ("-a", 0),
+    "apm-run": (" ".join(name for option in options.OF_THE_AGENT for name in option.opts), 0),
 }
 
 #: Flags of Python that keep PYTHONPATH or sitecustomize out.

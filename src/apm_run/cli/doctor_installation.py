@@ -70,7 +70,9 @@ def _is_open(path: str) -> bool:
         return False
 
 
-def options(settings: Settings, problems: list[Problem]) -> tuple[list[Finding], list[dict[str, str]]]:
+def options(
+    settings: Settings, problems: list[Problem], environ: Mapping[str, str]
+) -> tuple[list[Finding], list[dict[str, str]]]:
     """What the options mean for the data; and those that are not the default, secrets masked."""
     shown = [
         {"name": name, "value": settings.shown(name), "origin": settings.origin(name)}
@@ -82,6 +84,7 @@ def options(settings: Settings, problems: list[Problem]) -> tuple[list[Finding],
         state = "problem" if problem.option in _VITAL else "warning"
         fix = f"correct it where it is set: {problem.origin}"
         found.append(Finding("options", problem.option, state, str(problem), fix))
+    found += _unknown(environ)
     for name, meant, means in (
         ("enabled", True, "nothing is traced"),
         ("recording", True, "nothing is captured or sent"),
@@ -94,9 +97,33 @@ def options(settings: Settings, problems: list[Problem]) -> tuple[list[Finding],
     if settings.transaction_sample_rate == 0:
         text = "transaction_sample_rate is 0: transactions carry neither spans nor context"
         found.append(Finding("options", "transaction_sample_rate", "warning", text, "set it to 0.01 or more"))
-    if not found:
+    if settings.log_file and not _can_be_written(settings.log_file):
+        text = f"log_file {settings.log_file} ({settings.origin('log_file')}) can not be written: there is no log"
+        found.append(Finding("options", "log_file", "warning", text, "name a file in a directory of this user's"))
+    if not any(finding.state in ("problem", "warning") for finding in found):
         found.append(Finding("options", "values", "ok", f"{len(shown)} set, all can be used"))
     return found, shown
+
+
+def _unknown(environ: Mapping[str, str]) -> list[Finding]:
+    """Variables that set nothing: a name misspelled, or an option that only other agents have."""
+    from apm_run.config import unknown
+
+    found, foreign = [], []
+    for problem in unknown(environ):
+        if "did you mean" in problem.reason:
+            fix = f"correct its name, or unset it: {problem.origin}"
+            found.append(Finding("options", problem.option, "warning", str(problem), fix))
+        else:
+            foreign.append(problem.origin.rpartition(" ")[2])
+    if foreign:
+        found.append(Finding("options", "unknown", "note", f"without effect on apm-run: {', '.join(foreign)}"))
+    return found
+
+
+def _can_be_written(path: str) -> bool:
+    folder = os.path.dirname(os.path.abspath(path))
+    return os.access(path, os.W_OK) if os.path.exists(path) else os.access(folder, os.W_OK | os.X_OK)
 
 
 def state_directory(environ: Mapping[str, str]) -> tuple[list[Finding], dict[str, Any]]:
@@ -111,6 +138,11 @@ def state_directory(environ: Mapping[str, str]) -> tuple[list[Finding], dict[str
         return [Finding("outbox", "directory", "warning", text, fix)], _facts(None)
     facts = _facts(directory)
     found = [Finding("outbox", "directory", "ok", f"{directory} (of user {os.geteuid()})")]
+    named = environ.get("APM_RUN_STATE_DIR")
+    if named and directory != os.path.join(named, "outbox"):
+        text = f"APM_RUN_STATE_DIR={named} can not be used: it is not a directory that user {os.geteuid()} owns"
+        fix = "name one below it, which apm-run makes, or give it to this user (chown)"
+        found.append(Finding("outbox", "APM_RUN_STATE_DIR", "warning", text, fix))
     if facts["events"]:
         age = _span(facts["oldest_s"])
         text = f"{facts['events']} events in {facts['files']} files wait to be sent, the oldest for {age}"

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 _QUESTION = """
 import os, sys
 try: libc = os.confstr('CS_GNU_LIBC_VERSION')
-except Exception: libc = None
+except Exception: libc = '' if hasattr(sys, 'implementation') else 'unknown libc'
 name = getattr(getattr(sys, 'implementation', None), 'name', 'pypy' if 'PyPy' in sys.version else 'cpython')
 facts = (list(sys.version_info[:3]), name, getattr(sys, 'abiflags', ''), libc, [p for p in sys.path if p])
 sys.stdout.write('@apm-run@' + repr(facts) + '@apm-run@')
 """
 _TIMEOUT = 20.0
+
+WITHOUT_OFFICIAL = "take elasticapm out of the program's code, or run it without apm-run"
 
 #: Agents by a folder of theirs; and the folders through which their launchers come in.
 AGENTS = {
@@ -128,10 +130,12 @@ def _agents(path: list[str], owners: list[str]) -> list[str]:
 def _other(agent: str, starts: bool) -> Finding:
     if agent == "elastic-apm":
         text = "elastic-apm is installed there: where the program imports it, apm-run stands aside"
-        fix = "take elasticapm out of the program's code, or run it without apm-run"
+        fix = WITHOUT_OFFICIAL
         return Finding("command", "other agent", "problem" if starts else "note", text, fix)
-    text = f"{agent} is installed there" + (" and starts with the interpreter: both trace" if starts else "")
-    return Finding("command", "other agent", "warning" if starts else "note", text, "run one of them")
+    if starts:
+        text = f"{agent} is installed there and starts with the interpreter: both trace"
+        return Finding("command", "other agent", "warning", text, "run one of them")
+    return Finding("command", "other agent", "note", f"{agent} is installed there, and does not start by itself")
 
 
 def _second(path: list[str]) -> list[Finding]:

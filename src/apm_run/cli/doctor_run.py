@@ -16,6 +16,8 @@ import time
 from apm_run.cli import launch
 from apm_run.cli.doctor_command import _flags
 from apm_run.cli.doctor_findings import Finding
+from apm_run.cli.doctor_python import WITHOUT_OFFICIAL
+from apm_run.ends import program_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,10 +34,20 @@ TRACED, QUIET, SKIPPED = "traced", "hooked, no traffic", "skipped"
 UNTRACED, UNDELIVERED, UNSENT = "not traced", "not delivered", "not sent"
 
 _FIXES = {
-    SKIPPED: "see the reason: the program itself runs as without apm-run",
+    SKIPPED: "see what is said of the options; the program itself runs as without apm-run",
     UNDELIVERED: "see what is said of the server",
     UNSENT: "see what is said of the options",
 }
+_OURS = "this is an error of apm-run: please report it"
+#: Part of a reason -> what to do; the first that fits counts before the verdict's.
+_FIXES_OF_REASONS = {
+    "official agent": WITHOUT_OFFICIAL,
+    "only CPython": "run it on CPython 3.9 or newer",
+    "events rejected": _OURS,
+}
+
+#: From linux/prctl.h: orphans become children of this process, so that daemons stay in sight.
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Run:
@@ -52,7 +64,8 @@ class Run:
         self._tree = Tree()
         folder = tempfile.mkdtemp(prefix="apm-run-doctor-")
         try:
-            environment = {**environment, b"APM_RUN_REPORT": os.fsencode(folder)}
+            # With the slash it stays a directory: who is left behind writes nothing once it is gone.
+            environment = {**environment, b"APM_RUN_REPORT": os.fsencode(folder + "/")}
             launch.mark(environment, launch.bootstrap(), os.getpid())
             self._run(words, environment, to_stderr)
             self._read(folder)
@@ -62,6 +75,7 @@ class Run:
     def _run(self, words: list[str], environment: dict[bytes, bytes], to_stderr: bool) -> None:
         file = launch.find(words[0], environment)
         sys.stdout.flush()
+        _adopt_orphans()
         output = 2 if to_stderr else None
         try:
             child = subprocess.Popen(words, executable=file, env=environment, stdout=output)
@@ -101,6 +115,8 @@ class Run:
     def _process(self, pid: int) -> dict[str, Any]:
         report = self.reports.get(pid)
         seen = self._tree.pythons.get(pid)
+        if report is not None and seen is not None and seen.has_replaced(report):
+            report = None
         program = report.get("started", {}).get("program") if report else None
         fix = ""
         if report is not None:
@@ -113,10 +129,24 @@ class Run:
             "program": program or (seen.program if seen is not None else None),
             "verdict": verdict,
             "reason": reason,
-            "fix": fix or _FIXES.get(verdict, ""),
+            "fix": fix or _fix(verdict, reason),
             "running": _alive(pid),
             "report": report,
         }
+
+
+def _fix(verdict: str, reason: str) -> str:
+    return next((fix for part, fix in _FIXES_OF_REASONS.items() if part in reason), _FIXES.get(verdict, ""))
+
+
+def _adopt_orphans() -> None:
+    """Stay the ancestor of all that COMMAND starts, also where its parent ends before we have looked."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):  # not Linux
+        return
 
 
 def judge(report: dict[str, Any]) -> tuple[str, str]:
@@ -157,7 +187,12 @@ def findings(processes: list[dict[str, Any]], status: int | None) -> list[Findin
         text = "no Python process was seen under COMMAND"
         fix = "see what it starts, and how: only Python programs on this machine are traced"
         found.append(Finding("processes", "none", "problem", text, fix))
-    elif all(process["verdict"] == QUIET for process in processes):
+    elif any(process["running"] for process in processes):
+        pids = ", ".join(str(process["pid"]) for process in processes if process["running"])
+        text = f"COMMAND has ended and left processes behind ({pids}): what they do from now on is not seen here"
+        fix = "tell the service to stay in the foreground, or see APM_RUN_REPORT (docs/reference/doctor.md)"
+        found.append(Finding("processes", "running", "note", text, fix))
+    elif all(process["verdict"] == QUIET for process in processes) and not _crashed(status):
         text = "nothing has happened that would be a transaction: no request was served, no call was made"
         fix = "send requests while doctor runs it, and end it with Ctrl-C"
         found.append(Finding("processes", "traffic", "note", text, fix))
@@ -165,6 +200,10 @@ def findings(processes: list[dict[str, Any]], status: int | None) -> list[Findin
         ended = f"signal {-status}" if status < 0 else f"exit code {status}"
         found.append(Finding("processes", "end", "note", f"COMMAND ended by {ended}"))
     return found
+
+
+def _crashed(status: int | None) -> bool:
+    return status is not None and -status in (signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL, signal.SIGBUS)
 
 
 def _of_verdict(name: str, process: dict[str, Any]) -> list[Finding]:
@@ -179,31 +218,45 @@ def _of_report(name: str, report: dict[str, Any]) -> list[Finding]:
     export = report["export"]
     if export["accepted"] and export["rejected"]:
         text = f"{export['rejected']} events rejected: {'; '.join(export['reasons'][:3])}"
-        found.append(Finding("processes", name, "problem", text, "this is an error of apm-run: please report it"))
+        found.append(Finding("processes", name, "problem", text, _OURS))
     if export["accepted"] and export["dropped"]:
         found.append(Finding("processes", name, "problem", _dropped(export), "see whether the server keeps up"))
     if export["accepted"] and export["waiting"]:
         text = f"{export['waiting']} events wait in the outbox"
         found.append(Finding("processes", name, "note", text, "the next program that sends there takes them along"))
+    for agent in report["agents"]:
+        if not report["aside"]:
+            text = f"{agent} is at work in this process too: both trace"
+            found.append(Finding("processes", name, "warning", text, "run one of them"))
     for library in report["instrumentations"]:
         if library["state"] in ("failed", "switched off"):
             text = f"{library['library']} {library['state']}: {_detail(library)}"
-            found.append(Finding("processes", name, "problem", text, "this is an error of apm-run: please report it"))
+            found.append(Finding("processes", name, "problem", text, _blame(library["library"])))
         elif library["state"] in ("imported too early", "missed"):
             text = f"{library['library']} {library['state']}: {_detail(library)}"
             fix = "import it later, not in a .pth file or sitecustomize"
             found.append(Finding("processes", name, "warning", text, fix))
-    if report["failures"]:
+    failures = [one for one in report["failures"] if not one["where"].startswith("load ")]  # told above
+    if failures:
         text = "the agent failed at " + ", ".join(
-            f"{failure['where']} ({failure['count']} x {failure['last']})" for failure in report["failures"][:5]
+            f"{failure['where']} ({failure['count']} x {failure['last']})" for failure in failures[:5]
         )
-        found.append(Finding("processes", name, "warning", text, "this is an error of apm-run: please report it"))
+        found.append(Finding("processes", name, "warning", text, _OURS))
     return found
+
+
+def _blame(library: str) -> str:
+    if os.sep in library:  # the file of a third party that could not be loaded
+        return "correct that file, or tell whoever ships it; the program's other libraries are instrumented"
+    return "this is an error of its instrumentation: please report it, to us if it is one of apm-run's"
 
 
 def _detail(library: dict[str, Any]) -> str:
     targets = [target for target in library["targets"] if target["state"] == library["state"]]
-    return library["detail"] or "; ".join(f"{target['path']}: {target['detail']}" for target in targets[:3])
+    paths: dict[str, list[str]] = {}
+    for target in targets[:3]:
+        paths.setdefault(target["detail"], []).append(target["path"])
+    return library["detail"] or "; ".join(f"{', '.join(some)}: {detail}" for detail, some in paths.items())
 
 
 class Tree:
@@ -253,18 +306,33 @@ class Python:
     """
 
     def __init__(self, words: list[str], environ: bytes) -> None:
-        flags, script = _flags(words[1:])
-        self.program = os.path.basename(script) if script else "python -c or -m"
-        self._letters = "".join(flag[1:] for flag in flags)
+        flags, _ = _flags(words[1:])
+        self.program = program_name(words)
+        self._named = _PYTHON.match(os.path.basename(words[0])) is not None
+        letters = "".join(flag[1:] for flag in flags)
+        self._forbids = next((letter for letter in "IES" if letter in letters), None)
         self._path = next((entry[11:] for entry in environ.split(b"\0") if entry.startswith(b"PYTHONPATH=")), None)
+
+    def has_replaced(self, report: dict[str, Any]) -> bool:
+        """Whether this is another program than the one that wrote the report, which has become it by ``exec``.
+
+        Some programs write a title of their own over the command line; that tells nothing.
+        """
+        program = report.get("started", {}).get("program", self.program)
+        return self._forbids is not None or (self._named and program != self.program)
 
     def reason(self) -> tuple[str, str]:
         """Why it has not said anything of itself, and what to do about it."""
-        for letter in "IES":
-            if letter in self._letters:
-                return f"started with -{letter}, which forbids tracing", f"leave out -{letter}"
+        if self._forbids is not None:
+            return f"started with -{self._forbids}, which forbids tracing", f"leave out -{self._forbids}"
         folder = launch.bootstrap()
-        if folder is not None and os.fsencode(folder) not in (self._path or b"").split(b":"):
+        path = (self._path or b"").split(b":")
+        if folder is not None and os.fsencode(folder) in path:
+            for entry in path[: path.index(os.fsencode(folder))]:
+                if os.path.isfile(os.path.join(entry, b"sitecustomize.py")):
+                    text = f"{os.fsdecode(entry)} has a sitecustomize and comes before ours on PYTHONPATH"
+                    return text, "put apm-run right before python itself, behind what adds that directory"
+        elif folder is not None:
             change = "removed" if self._path is None else "replaced"
             text = f"PYTHONPATH was {change} on the way, by a script or the program that started it"
             return text, "keep what was in it (PYTHONPATH=NEW:$PYTHONPATH), or put apm-run before python itself"

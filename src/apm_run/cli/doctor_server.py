@@ -12,7 +12,7 @@ from apm_run.cli.doctor_findings import Finding
 from apm_run.export import trust
 from apm_run.export.address import Address, proxy_for
 from apm_run.export.connection import Unsent
-from apm_run.export.transport import PATH, Transport, _proxy_authorization
+from apm_run.export.transport import PATH, Transport, _proxy_authorization, is_page
 from apm_run.version import __version__
 
 TYPE_CHECKING = False
@@ -25,16 +25,24 @@ if TYPE_CHECKING:
 #: Seconds between the clocks that timelines show.
 _SKEW = 10.0
 
-#: Part of OpenSSL's reason -> what to do.
-_TLS_FIXES = (
+#: Part of a reason, OpenSSL's or ours -> what to do.
+_FIXES = (
     ("expired", "renew the server's certificate, or correct this machine's clock"),
     ("not yet valid", "correct this machine's clock"),
     ("mismatch", "write in server_url a name that the certificate is made out to"),
     ("not valid for", "write in server_url a name that the certificate is made out to"),
+    ("the proxy answered 407", "write user and password into the proxy's variable: http://USER:PASSWORD@HOST:PORT"),
+    ("the proxy answered", "see whether the proxy may reach the server, or name the server's host in no_proxy"),
     ("wrong version number", "the server speaks plain HTTP here: write http:// in server_url"),
     ("record layer failure", "the server speaks plain HTTP here: write http:// in server_url"),
     ("certificate", "name the file of its authority in server_ca_cert_file, or its own certificate in server_cert"),
 )
+
+
+#: What servers say to plain HTTP where they want TLS: Go's (APM Server), nginx, Apache.
+_WANTS_TLS = (b"HTTP request to an HTTPS server", b"HTTP request was sent to HTTPS port", b"HTTP to an SSL-enabled")
+
+_NO_APM_SERVER = "is it an APM Server? correct host and path of server_url"
 
 
 class Stop(Exception):
@@ -86,7 +94,8 @@ class Server:
             self._credentials = transport.credentials.decode("latin-1").rstrip()
             self._proxy = proxy_for(self._address, self._environ)
         except ValueError as error:
-            raise self._stop("url", f"server_url can not be used: {error}", "correct server_url") from None
+            what = str(error) if "_proxy" in str(error) else f"server_url can not be used: {error}"
+            raise self._stop("url", what, f"correct {what.partition(' ')[0]}, where it is set") from None
         through = f", through the proxy {self._proxy}" if self._proxy else ""
         origin = self._settings.origin("server_url")
         self.facts.update(url=str(self._address), proxy=str(self._proxy) if self._proxy else None)
@@ -110,7 +119,10 @@ class Server:
             reason = f"no connection in {self._settings.server_timeout:g} s" if slow else str(error.strerror).lower()
             text = f"{reach.host} port {reach.port}: {reason}"
             fix = "start the server, correct the port in server_url, or open the firewall"
-            if self._is_default:
+            if self._proxy is not None:
+                text = f"the proxy, {text}"
+                fix = f"correct {self._address.scheme}_proxy in the environment, or name the server's host in no_proxy"
+            elif self._is_default:
                 text += "; no server was named, this is the default"
                 fix = "name your server in ELASTIC_APM_SERVER_URL, or see the data here with apm-run --local COMMAND"
             raise self._stop(name, text, fix) from None
@@ -135,7 +147,7 @@ class Server:
             sock.close()
             reason = _tls_reason(error)
             low = reason.lower()
-            fix = next((fix for part, fix in _TLS_FIXES if part in low), "see whether it is this server that answers")
+            fix = next((fix for part, fix in _FIXES if part in low), "see whether it is this server that answers")
             raise self._stop(name, reason, fix) from None
         if name == "tls":
             verified = "certificate verified" if self._settings.verify_server_cert else "certificate NOT verified"
@@ -143,7 +155,8 @@ class Server:
         return connection
 
     def _tunnel(self, sock: socket.socket, proxy: Address) -> None:
-        target = f"{self._address.host}:{self._address.port}"
+        host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
+        target = f"{host}:{self._address.port}"
         head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{_proxy_authorization(proxy)}\r\n"
         sock.sendall(head.encode("latin-1"))
         answer = b""
@@ -178,23 +191,25 @@ class Server:
             text = f"it is connected, but does not answer within {self._settings.server_timeout:g} s"
             raise self._stop(name, text, "see the server's own log; is it an APM Server?") from None
         except (OSError, http.client.HTTPException) as error:
-            text = f"it broke off: {getattr(error, 'strerror', None) or type(error).__name__}"
-            raise self._stop(
-                name, text, "is it an APM Server, and does it speak this protocol (http or https)?"
-            ) from None
+            text = f"it broke off: {_broken(error)}"
+            fix = "is it an APM Server? and does it want https in server_url?"
+            raise self._stop(name, text, fix) from None
         finally:
             connection.close()
 
     def _hello(self, connection: http.client.HTTPConnection) -> None:
         answer = self._ask(connection, "GET", "/", b"", "http")
         self._clock(answer.date)
+        self._of_proxy(answer, "http")
         if answer.status == 429 or answer.status >= 500:
             fix = "see the server's own log, and whether Elasticsearch behind it takes data"
             raise self._stop("http", f"GET / answered {answer.status}", fix)
-        if b"HTTP request to an HTTPS server" in answer.body:
+        if any(mark in answer.body for mark in _WANTS_TLS):
             raise self._stop("http", "the server wants TLS", "write https:// in server_url")
         version = answer.json.get("version")
-        if isinstance(version, str):
+        if answer.status < 300 and is_page(answer.body):
+            self._note("http", "note", f"GET / answered {answer.status} with a web page", "")
+        elif isinstance(version, str):
             self.facts["version"] = version[:64]
             self._ok("http", f"APM Server {version[:64]}")
         elif answer.status < 300:
@@ -225,6 +240,10 @@ class Server:
         body = json.dumps({"metadata": {"service": service}}).encode() + b"\n"
         answer = self._ask(connection, "POST", PATH, body, "authorised")
         status = answer.status
+        self._of_proxy(answer, "authorised")
+        if 200 <= status < 300 and is_page(answer.body):
+            text = f"it answered {status} with a web page to POST {self._address.path}{PATH}: it takes no events"
+            raise self._stop("authorised", text, _NO_APM_SERVER)
         if 200 <= status < 300:
             self._ok("authorised", f"{self._used()}: it takes events")
         elif status in (401, 403):
@@ -233,13 +252,19 @@ class Server:
             raise self._stop("authorised", text, fix)
         elif status == 404 or 300 <= status < 400:
             text = f"it answered {status} to POST {self._address.path}{PATH}"
-            raise self._stop("authorised", text, "is it an APM Server? correct host and path of server_url")
+            raise self._stop("authorised", text, _NO_APM_SERVER)
         elif status == 429 or status >= 500:
             text = f"it answered {status} to an empty request: it takes nothing just now"
             raise self._stop("authorised", text, "see the server's own log; events wait in the outbox meanwhile")
         else:
             fix = "is it an APM Server of version 7 or newer?"
-            raise self._stop("authorised", f"it answered {status}: {answer.reason}", fix)
+            raise self._stop("authorised", f"it answered {status}{answer.reason}", fix)
+
+    def _of_proxy(self, answer: Answer, name: str) -> None:
+        """Stop where it is the proxy that refuses, and not the server behind it."""
+        if self._proxy is not None and answer.status in (407, 502, 504):
+            text = f"the proxy answered {answer.status}"
+            raise self._stop(name, text, next(fix for part, fix in _FIXES if part in text))
 
     def _used(self) -> str:
         for name in ("api_key", "secret_token"):
@@ -263,11 +288,19 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """The server's own words, if it has any."""
+        """The server's own words behind its status, if it has any."""
         errors = self.json.get("errors")
         first = errors[0] if isinstance(errors, list) and errors else self.json.get("error")
         message = first.get("message") if isinstance(first, dict) else first
-        return str(message)[:200] if message else "without a reason"
+        return f": {str(message)[:200]}" if message else ", without a reason"
+
+
+def _broken(error: Exception) -> str:
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "it closed the connection without an answer"
+    if isinstance(error, http.client.BadStatusLine):
+        return "what it says is no HTTP"
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _tls_reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ next source with one :class:`Problem`; it never affects another option and never
 from __future__ import annotations
 
 from apm_run.config.options import BY_NAME, OPTIONS, PREFIX, Option
-from apm_run.config.parse import without_userinfo
+from apm_run.config.parse import without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _RESOURCE = {
     "environment": ("deployment.environment.name", "deployment.environment"),
     "service_node_name": ("service.instance.id",),
 }
+#: How alike a name and an option are where the one is meant by the other (difflib): not capture_body, capture_headers.
+_NEAR = 0.85
 _NOTHING = object()
 
 
@@ -149,7 +151,7 @@ def load(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[Probl
         import os
 
         environ = os.environ
-    given = [name.strip().lower() for name in environ.get("APM_RUN_OPTIONS", "").split(",") if name.strip()]
+    given = _given(environ)
     problems = [_unknown(name, "option --set") for name in given if name not in BY_NAME]
     config = environ.get("APM_RUN_CONFIG")
     entries = _file(config, problems) if config else {}
@@ -168,6 +170,11 @@ def load(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[Probl
             candidates.append(otel[name])
         values[name] = _choose(option, candidates, sources, problems) if candidates else _default(option)
     return Settings(values, sources), problems
+
+
+def _given(environ: Mapping[str, str]) -> list[str]:
+    """Return the names that the launcher's options have set."""
+    return [name.strip().lower() for name in environ.get("APM_RUN_OPTIONS", "").split(",") if name.strip()]
 
 
 def _choose(
@@ -215,7 +222,7 @@ def _show(option: Option, raw: object) -> str:
     if option.secret:
         return _REDACTED
     text = str(raw).strip()
-    return _line(without_userinfo(text) if option.name == "server_url" else text)
+    return _line(without_secrets(text) if option.name == "server_url" else text)
 
 
 def _quoted(option: Option, raw: object) -> str:
@@ -232,9 +239,17 @@ def _unknown(name: str, origin: str) -> Problem:
     """Make the problem of a name that is no option; its value may be a secret and is not looked at."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name.lower().replace("-", "_")[:100], BY_NAME, 1)
+    near = get_close_matches(name.lower().replace("-", "_")[:100], BY_NAME, 1, _NEAR)
     hint = f"; did you mean {near[0]}?" if near else ""
     return Problem(_line(name), "", origin, f"is not an option of apm-run{hint}")
+
+
+def unknown(environ: Mapping[str, str]) -> list[Problem]:
+    """Variables that look like options and are none, for those who ask; other Elastic agents may have them."""
+    known = {*BY_NAME, *_given(environ)}
+    names = sorted(name for name in environ if name.startswith(PREFIX))
+    names = [name for name in names if name[len(PREFIX) :].lower() not in known]
+    return [_unknown(name[len(PREFIX) :].lower(), f"environment {name}") for name in names]
 
 
 def _file(path: str, problems: list[Problem]) -> dict[str, object]:
@@ -244,7 +259,7 @@ def _file(path: str, problems: list[Problem]) -> dict[str, object]:
     try:
         entries, foreign = read(path)
     except ValueError as error:
-        problems.append(Problem("configuration file", f'"{_line(path)}"', "option --config", str(error)))
+        problems.append(Problem("configuration file", f'"{_line(path)}"', "APM_RUN_CONFIG or --config", str(error)))
         return {}
     problems.extend([_unknown(name, f"file {path}") for name in foreign if name not in BY_NAME])
     return entries

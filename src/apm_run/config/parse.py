@@ -169,7 +169,7 @@ def url() -> Kind:
         split_url(value)
         return value
 
-    return Kind("URL", "an http or https URL with a host", convert)
+    return Kind("URL", "an http or https URL with a host, such as http://apm:8200, and without a query", convert)
 
 
 def split_url(value: str) -> tuple[str, str, int, str]:
@@ -208,13 +208,14 @@ def _host_port(netloc: str) -> tuple[str, str]:
     return host, port
 
 
-def without_userinfo(value: str) -> str:
-    """Return ``value`` with what stands before the host of a URL replaced by ``[REDACTED]``, for messages."""
+def without_secrets(value: str) -> str:
+    """Return ``value`` with what stands before the host of a URL, and in its query, replaced by ``[REDACTED]``."""
     at = value.rfind("@")
-    if at < 0:
-        return value
-    scheme, separator, _ = value[:at].partition("://")
-    return f"{scheme if separator else ''}{separator}[REDACTED]{value[at:]}"
+    if at >= 0:
+        scheme, separator, _ = value[:at].partition("://")
+        value = f"{scheme if separator else ''}{separator}[REDACTED]{value[at:]}"
+    rest, query, _ = value.partition("?")
+    return f"{rest}?[REDACTED]" if query else value
 
 
 def choice(names: tuple[str, ...], aliases: dict[str, str] | None = None) -> Kind:

@@ -117,7 +117,7 @@ def test_unusable_files(file: Path) -> None:
         settings, problems = load(file, ELASTIC_APM_ENVIRONMENT="still")
         assert settings.environment == "still"
         assert len(problems) == 1
-        assert problems[0].startswith(f'configuration file: "{file}" (option --config) {reason}')
+        assert problems[0].startswith(f'configuration file: "{file}" (APM_RUN_CONFIG or --config) {reason}')
         assert len(problems[0]) < 500
         assert problems[0].isprintable()
 
@@ -127,7 +127,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     cases = {tmp_path / "none": "does not exist", tmp_path: "is not a file", pipe: "is not a file"}
     for path, reason in cases.items():
-        assert load(path)[1] == [f'configuration file: "{path}" (option --config) {reason}']
+        assert load(path)[1] == [f'configuration file: "{path}" (APM_RUN_CONFIG or --config) {reason}']
 
 
 def test_a_file_without_permission(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_a_file_without_permission(file: Path, monkeypatch: pytest.MonkeyPatch) 
         path, reason = file, "Permission denied"
     else:  # root may read everything, but not this file of the kernel
         path, reason = Path("/proc/self/mem"), "Input/output error"
-    assert load(path)[1] == [f'configuration file: "{path}" (option --config) cannot be read: {reason}']
+    assert load(path)[1] == [f'configuration file: "{path}" (APM_RUN_CONFIG or --config) cannot be read: {reason}']
 
 
 OLD = [
@@ -206,7 +206,7 @@ class TestBelowPython311:
     def test_without_any(self, tmp_path: Path) -> None:
         out = run_old(tmp_path, [SOURCE])
         assert out == (
-            f'None [\'configuration file: "{tmp_path}/c.toml" (option --config) cannot be read: '
+            f'None [\'configuration file: "{tmp_path}/c.toml" (APM_RUN_CONFIG or --config) cannot be read: '
             "it needs Python 3.11, or the package tomli beside apm-run'] []\n"
         )
 
@@ -216,7 +216,7 @@ class TestBelowPython311:
         package.joinpath("tomli.py").write_text("raise RuntimeError('broken')")
         out = run_old(tmp_path, [SOURCE, str(package)])
         assert out == (
-            f'None [\'configuration file: "{tmp_path}/c.toml" (option --config) cannot be read: '
+            f'None [\'configuration file: "{tmp_path}/c.toml" (APM_RUN_CONFIG or --config) cannot be read: '
             "tomli cannot be loaded: broken'] []\n"
         )
 

@@ -251,8 +251,11 @@ def test_urls_without_a_usable_host_are_refused(text: str) -> None:
         ("http://u:p@ss@a", "http://[REDACTED]@a"),
         ("u:p@a", "[REDACTED]@a"),
         ("http://u:p/w@a/x", "http://[REDACTED]@a/x"),
+        ("http://u:p?w@a/x", "http://[REDACTED]@a/x"),
+        ("http://a/?token=p", "http://a/?[REDACTED]"),
+        ("http://u:p@a/?q", "http://[REDACTED]@a/?[REDACTED]"),
         ("", ""),
     ],
 )
-def test_userinfo_is_masked(text: str, masked: str) -> None:
-    assert parse.without_userinfo(text) == masked
+def test_userinfo_and_query_are_masked(text: str, masked: str) -> None:
+    assert parse.without_secrets(text) == masked

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import time
 
 import pytest
 from tests.export.conftest import tls  # noqa: F401 (a fixture)
 from tests.export.test_tls import Proxy
-from tests.launch.doctoring import doctor, examined, finding, problems
+from tests.launch.doctoring import DOCTOR, doctor, examined, finding, problems
 from tests.servers import Server, refused_port
-from tests.traced import bare, traced
+from tests.traced import bare, environment, traced
 
 SECRETS = ("tok3n-never-shown", "k3y-never-shown", "p4ss-never-shown")
 
@@ -274,6 +276,20 @@ class TestOutbox:
         found = finding(examined("--server-url", sink.url, state=state, code=0), "outbox", "waiting")
         assert found["state"] == "warning"
         assert "the oldest for 2 hours" in found["text"]
+        for number in range(63):
+            shutil.copy(segment, segment.with_name(f"{number}.seg"))
+        result = examined("--server-url", sink.url, state=state, code=1)
+        assert problems(result) == [("outbox", "room")]
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+    def test_a_full_disk(self, sink, tmp_path):
+        mount = f'mount -t tmpfs -o size=64k none {tmp_path} && exec "$@"'
+        command = ["unshare", "-m", "sh", "-c", mount, "sh", *DOCTOR, "--json", "--server-url", sink.url]
+        env = environment(APM_RUN_STATE_DIR=str(tmp_path))
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found = finding(json.loads(done.stdout), "outbox", "room")
+        assert (found["state"], "is full" in found["text"]) == ("warning", True)
 
 
 def test_the_shell_script_knows_it(script, sink, tmp_path):

@@ -143,6 +143,7 @@ def state_directory(environ: Mapping[str, str]) -> tuple[list[Finding], dict[str
         text = f"APM_RUN_STATE_DIR={named} can not be used: it is not a directory that user {os.geteuid()} owns"
         fix = "name one below it, which apm-run makes, or give it to this user (chown)"
         found.append(Finding("outbox", "APM_RUN_STATE_DIR", "warning", text, fix))
+    found += _room(directory, facts["files"])
     if facts["events"]:
         age = _span(facts["oldest_s"])
         text = f"{facts['events']} events in {facts['files']} files wait to be sent, the oldest for {age}"
@@ -150,6 +151,21 @@ def state_directory(environ: Mapping[str, str]) -> tuple[list[Finding], dict[str
         fix = "the next program that sends there with the same credentials takes them along, or apm-run flush"
         found.append(Finding("outbox", "waiting", state, text, fix))
     return found, facts
+
+
+def _room(directory: str, files: int) -> list[Finding]:
+    """Whether there is place for more: on the disk, and below the limit."""
+    from apm_run.export.outbox import DISK_CAP
+    from apm_run.export.segment import SIZE
+
+    disk = os.statvfs(directory)
+    if files * SIZE >= DISK_CAP:
+        text = f"the outbox is full ({DISK_CAP >> 20} MB): the oldest events are dropped for new ones"
+        return [Finding("outbox", "room", "problem", text, "see what is said of the server; apm-run flush empties it")]
+    if disk.f_bavail * disk.f_frsize < SIZE:
+        text = f"the disk of {directory} is full: what is unsent waits in memory and is lost when a process is killed"
+        return [Finding("outbox", "room", "warning", text, "make room there, or name a place in APM_RUN_STATE_DIR")]
+    return []
 
 
 def _facts(directory: str | None) -> dict[str, Any]:

@@ -318,6 +318,13 @@ def test_what_is_missing_is_said(script, tmp_path):
     assert not (tmp_path / "b/tomli").exists()
 
 
+def test_a_directory_without_wheels_is_told(script, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = make([script], tmp_path / "b", "--wheels", tmp_path / "empty")
+    assert done.returncode == 0
+    assert b"holds no wheel of click: the one that is installed here is taken" in done.stderr
+
+
 def test_a_colon_in_the_name_is_told(script, wheels, tmp_path):
     done = make([script], tmp_path / "a:b", "--wheels", wheels)
     assert b"note: DIR has a colon" in done.stderr

@@ -128,6 +128,8 @@ def make(directory: str, wheels: str | None, interpreters: list[str]) -> tuple[s
             notes.append(f"{name} is not in it, so {missing}; add it with --wheels DIR")
             continue
         files.update(part.files)
+        if wheels is not None and not bundle_files.wheels_of(name, wheels):
+            notes.append(f"{wheels} holds no wheel of {name}: the one that is installed here is taken")
         if part.oldest > OLDEST:
             needed = ".".join(map(str, part.oldest))
             notes.append(

@@ -81,6 +81,11 @@ def _licence(root: str) -> bytes:
     raise Unusable(f"this installation of apm-run has no licence file; {_ANEW}")
 
 
+def wheels_of(name: str, folder: str) -> list[str]:
+    """Return the names of the package's wheels in a directory."""
+    return sorted(file for file in os.listdir(folder) if re.match(f"{name}-[^-]+-.*\\.whl$", file))
+
+
 def dependency(name: str, wheels: str | None, oldest: tuple[int, int]) -> Part | None:
     """Return the package ``name``, from the best of the ``wheels``, else as it is installed; None if there is none.
 
@@ -88,8 +93,7 @@ def dependency(name: str, wheels: str | None, oldest: tuple[int, int]) -> Part |
     :raises Unusable: a wheel is broken.
     """
     if wheels is not None:
-        names = sorted(file for file in os.listdir(wheels) if re.match(f"{name}-[^-]+-.*\\.whl$", file))
-        parts = [_of_wheel(os.path.join(wheels, file), name) for file in names]
+        parts = [_of_wheel(os.path.join(wheels, file), name) for file in wheels_of(name, wheels)]
         if parts:
             return max(parts, key=lambda part: part.preference(oldest))
     return _installed(name)

@@ -202,6 +202,31 @@ class TestExec:
         assert the(result)["reason"] == f"{tmp_path} has a sitecustomize and comes before ours on PYTHONPATH"
 
 
+class TestPlaces:
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its rights")
+    def test_a_service_that_gives_up_its_rights(self, sink, tmp_path):
+        """Its report is replaced by the user that it has become (who may not be able to read our files here)."""
+        program = (
+            f"{WORK}\nimport os\nif os.fork() == 0:\n    os.setgid(65534); os.setuid(65534)\n    {WORK}os._exit(0)\n"
+            "os.wait()"
+        )
+        result = run(sink.url, sys.executable, "-c", program, state=tmp_path)
+        assert [process["report"]["transactions"] for process in result["processes"]] == [1, 1]
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+    def test_nothing_can_be_written(self, sink, tmp_path):
+        """As in a container with a read-only root and no volume."""
+        mounts = "".join(f"mount -t tmpfs -o ro none {place} && " for place in ("/tmp", "/var/tmp", "/dev/shm"))
+        words = ("--json", "--server-url", sink.url, "--", sys.executable, "-c", "print('never run')")
+        command = ["unshare", "-m", "sh", "-c", f'{mounts}cd /proc && exec "$@"', "sh", *DOCTOR, *words]
+        env = environment(HOME="/proc/none", TMPDIR="/proc/none", XDG_STATE_HOME="")
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        result = json.loads(done.stdout)
+        assert (done.returncode, done.stderr, result["processes"]) == (1, "", [])
+        assert problems(result) == [("command", "reports")]
+        assert finding(result, "outbox", "directory")["state"] == "warning"
+
+
 class TestDaemons:
     #: Its parent is gone before anybody can have looked.
     BECOME = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\n"

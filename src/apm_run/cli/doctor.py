@@ -113,6 +113,10 @@ def _with_command(
         found.append(Finding("command", "PYTHONPATH", "problem", text, "shorten PYTHONPATH"))
     try:
         run = doctor_run.Run(words, environment, as_json)
+    except doctor_run.NoPlace:
+        text = "no directory can be written in which processes could report: COMMAND was not run"
+        fix = "run doctor with a tmpfs on /tmp, or name a directory that this user can write in TMPDIR"
+        return [*found, Finding("command", "reports", "problem", text, fix)]
     except launch.Failure as failure:
         text = str(failure).removeprefix("apm-run: ")
         return [*found, Finding("command", "start", "problem", text, "see whether it runs without apm-run")]

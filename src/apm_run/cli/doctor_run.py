@@ -50,6 +50,10 @@ _FIXES_OF_REASONS = {
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+class NoPlace(Exception):
+    """No directory can be written, so that no process could report."""
+
+
 class Run:
     """One run of COMMAND.
 
@@ -62,7 +66,7 @@ class Run:
         self.status: int | None = None
         self.reports: dict[int, dict[str, Any]] = {}
         self._tree = Tree()
-        folder = tempfile.mkdtemp(prefix="apm-run-doctor-")
+        folder = _make_folder(environment)
         try:
             # With the slash it stays a directory: who is left behind writes nothing once it is gone.
             environment = {**environment, b"APM_RUN_REPORT": os.fsencode(folder + "/")}
@@ -70,7 +74,7 @@ class Run:
             self._run(words, environment, to_stderr)
             self._read(folder)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(os.path.dirname(folder), ignore_errors=True)
 
     def _run(self, words: list[str], environment: dict[bytes, bytes], to_stderr: bool) -> None:
         file = launch.find(words[0], environment)
@@ -133,6 +137,30 @@ class Run:
             "running": _alive(pid),
             "report": report,
         }
+
+
+def _make_folder(environment: dict[bytes, bytes]) -> str:
+    """A directory for the reports, below one that goes with it.
+
+    :raises NoPlace: there is none that can be written.
+    """
+    own = os.fsdecode(environment.get(b"APM_RUN_STATE_DIR", b"")) or None
+    for base in (None, own, "/dev/shm"):
+        try:
+            parent = tempfile.mkdtemp(prefix="apm-run-doctor-", dir=base)
+            break
+        except OSError:
+            continue
+    else:
+        raise NoPlace
+    folder = os.path.join(parent, os.urandom(8).hex())
+    os.mkdir(folder)
+    if (
+        os.geteuid() == 0
+    ):  # a service may give up its rights, and then reports as another user; nobody else knows the name
+        os.chmod(parent, 0o711)
+        os.chmod(folder, 0o733)
+    return folder
 
 
 def _fix(verdict: str, reason: str) -> str:

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_PYTHON = re.compile(r"(python|pypy)[\d.]*[a-z]*$")
+PYTHON = re.compile(r"(python|pypy)[\d.]*[a-z]*$")
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox"})
 
 #: Commands that become another one -> their options that take a word of their own, and words before the command.
@@ -87,7 +87,7 @@ class Command:
         behind = self._behind(name, words[1:]) if depth else []
         if behind:
             self._examine(behind, depth - 1)
-        elif _PYTHON.match(name):
+        elif PYTHON.match(name):
             self._python(file, words[1:])
         elif name.startswith("uwsgi"):
             self._is(file, "embedded", "uWSGI, which holds an interpreter of its own")
@@ -114,7 +114,7 @@ class Command:
         return rest[skipped:]
 
     def _python(self, file: str, words: list[str]) -> None:
-        flags, script = _flags(words)
+        flags, script = flags_and_script(words)
         kind = _archive(script) if script is not None else None
         self._is(file, kind or "interpreter", f"a Python interpreter{f' and a {kind} file' if kind else ''}")
         self._starts(file, flags)
@@ -163,11 +163,11 @@ class Command:
         if name in _SHELLS:
             self._is(file, "shell", f"a shell script ({line})")
             self._shell(head)
-        elif _PYTHON.match(name):
+        elif PYTHON.match(name):
             kind = _archive(file)
             self._is(file, kind or "script", f"{'a ' + kind + ' file' if kind else 'a Python script'} (#!{line})")
             interpreter = os.path.abspath(os.fsdecode(launch.find(words[0], self._environment)))
-            self._starts(interpreter, _flags(words[1:])[0])
+            self._starts(interpreter, flags_and_script(words[1:])[0])
             if kind == "pex":
                 self._pex()
         else:
@@ -187,7 +187,7 @@ class Command:
                     self._add("shell", "warning", f"line {number} {text}", fix)
 
 
-def _flags(words: list[str]) -> tuple[list[str], str | None]:
+def flags_and_script(words: list[str]) -> tuple[list[str], str | None]:
     """The flags given to an interpreter, and the script behind them, if there is one."""
     flags = []
     rest = list(words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -14,10 +13,9 @@ import tempfile
 import time
 
 from apm_run.cli import launch
-from apm_run.cli.doctor_command import _flags
 from apm_run.cli.doctor_findings import Finding
 from apm_run.cli.doctor_python import WITHOUT_OFFICIAL
-from apm_run.ends import program_name
+from apm_run.cli.doctor_tree import Tree, adopt_orphans, is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 #: Seconds between two looks at the tree; and for what is left of it once COMMAND has ended.
 _LOOK = 0.03
 _LINGER = 2.0
-
-_PYTHON = re.compile(r"(python|pypy)[\d.]*[a-z]*$")
 
 #: Verdicts. The first three are fine.
 TRACED, QUIET, SKIPPED = "traced", "hooked, no traffic", "skipped"
@@ -45,9 +41,6 @@ _FIXES_OF_REASONS = {
     "only CPython": "run it on CPython 3.9 or newer",
     "events rejected": _OURS,
 }
-
-#: From linux/prctl.h: orphans become children of this process, so that daemons stay in sight.
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 class NoPlace(Exception):
@@ -79,7 +72,7 @@ class Run:
     def _run(self, words: list[str], environment: dict[bytes, bytes], to_stderr: bool) -> None:
         file = launch.find(words[0], environment)
         sys.stdout.flush()
-        _adopt_orphans()
+        adopt_orphans()
         output = 2 if to_stderr else None
         try:
             child = subprocess.Popen(words, executable=file, env=environment, stdout=output)
@@ -134,7 +127,7 @@ class Run:
             "verdict": verdict,
             "reason": reason,
             "fix": fix or _fix(verdict, reason),
-            "running": _alive(pid),
+            "running": is_alive(pid),
             "report": report,
         }
 
@@ -165,16 +158,6 @@ def _make_folder(environment: dict[bytes, bytes]) -> str:
 
 def _fix(verdict: str, reason: str) -> str:
     return next((fix for part, fix in _FIXES_OF_REASONS.items() if part in reason), _FIXES.get(verdict, ""))
-
-
-def _adopt_orphans() -> None:
-    """Stay the ancestor of all that COMMAND starts, also where its parent ends before we have looked."""
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    except (ImportError, OSError, AttributeError):  # not Linux
-        return
 
 
 def judge(report: dict[str, Any]) -> tuple[str, str]:
@@ -285,96 +268,3 @@ def _detail(library: dict[str, Any]) -> str:
     for target in targets[:3]:
         paths.setdefault(target["detail"], []).append(target["path"])
     return library["detail"] or "; ".join(f"{', '.join(some)}: {detail}" for detail, some in paths.items())
-
-
-class Tree:
-    """The processes below this one, as far as looking often enough shows them."""
-
-    def __init__(self) -> None:
-        self.pythons: dict[int, Python] = {}
-        self._known = {os.getpid()}
-
-    def look(self) -> bool:
-        """Take note of what is there now; whether anything is."""
-        parents = {}
-        try:
-            pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-        except OSError:
-            return False
-        for pid in pids:
-            stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-            if stat and stat[0] not in (b"Z", b"X"):
-                parents[pid] = int(stat[1])
-        grown = True
-        while grown:
-            new = {pid for pid, parent in parents.items() if parent in self._known} - self._known
-            self._known |= new
-            grown = bool(new)
-        alive = [pid for pid in self._known if pid in parents and pid != os.getpid()]
-        for pid in alive:
-            self._note(pid)
-        return bool(alive)
-
-    def _note(self, pid: int) -> None:
-        words = [word.decode("utf-8", "replace") for word in _read(f"/proc/{pid}/cmdline").split(b"\0")[:-1]]
-        try:
-            file = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
-        except OSError:
-            return
-        if words and _PYTHON.match(file):
-            self.pythons[pid] = Python(words, _read(f"/proc/{pid}/environ"))
-        else:
-            self.pythons.pop(pid, None)  # it has become another program
-
-
-class Python:
-    """A Python process as it is seen from outside.
-
-    :ivar program: its script or module, or ``python -c``.
-    """
-
-    def __init__(self, words: list[str], environ: bytes) -> None:
-        flags, _ = _flags(words[1:])
-        self.program = program_name(words)
-        self._named = _PYTHON.match(os.path.basename(words[0])) is not None
-        letters = "".join(flag[1:] for flag in flags)
-        self._forbids = next((letter for letter in "IES" if letter in letters), None)
-        self._path = next((entry[11:] for entry in environ.split(b"\0") if entry.startswith(b"PYTHONPATH=")), None)
-
-    def has_replaced(self, report: dict[str, Any]) -> bool:
-        """Whether this is another program than the one that wrote the report, which has become it by ``exec``.
-
-        Some programs write a title of their own over the command line; that tells nothing.
-        """
-        program = report.get("started", {}).get("program", self.program)
-        return self._forbids is not None or (self._named and program != self.program)
-
-    def reason(self) -> tuple[str, str]:
-        """Why it has not said anything of itself, and what to do about it."""
-        if self._forbids is not None:
-            return f"started with -{self._forbids}, which forbids tracing", f"leave out -{self._forbids}"
-        folder = launch.bootstrap()
-        path = (self._path or b"").split(b":")
-        if folder is not None and os.fsencode(folder) in path:
-            for entry in path[: path.index(os.fsencode(folder))]:
-                if os.path.isfile(os.path.join(entry, b"sitecustomize.py")):
-                    text = f"{os.fsdecode(entry)} has a sitecustomize and comes before ours on PYTHONPATH"
-                    return text, "put apm-run right before python itself, behind what adds that directory"
-        elif folder is not None:
-            change = "removed" if self._path is None else "replaced"
-            text = f"PYTHONPATH was {change} on the way, by a script or the program that started it"
-            return text, "keep what was in it (PYTHONPATH=NEW:$PYTHONPATH), or put apm-run before python itself"
-        text = "the agent could not be loaded there, or the process ended at its very start"
-        return text, f"see whether its user can read {folder}, and try PYTHONPATH={folder} python -c pass"
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(1 << 20)
-    except OSError:
-        return b""
-
-
-def _alive(pid: int) -> bool:
-    return bool(_read(f"/proc/{pid}/cmdline"))

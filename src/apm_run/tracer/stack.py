@@ -99,9 +99,9 @@ def _render(code: CodeType, lineno: int, scope: dict[str, Any], app_lines: int, 
     if lines and lineno <= len(lines):
         before = (count - 1) // 2
         at = lineno - 1
-        frame["context_line"] = lines[at]
-        frame["pre_context"] = lines[max(0, at - before) : at]
-        frame["post_context"] = lines[at + 1 : at + 1 + (count - 1 - before)]
+        frame["context_line"] = lines[at][:_LINE]
+        frame["pre_context"] = [line[:_LINE] for line in lines[max(0, at - before) : at]]
+        frame["post_context"] = [line[:_LINE] for line in lines[at + 1 : at + 1 + (count - 1 - before)]]
     return frame
 
 
@@ -138,12 +138,17 @@ def _read(path: str, scope: dict[str, Any]) -> list[str]:
             except Exception:  # a loader is the program's: what it raises says only that there are no lines
                 text = ""
     # As Python counts them, which knows no other ends of lines than these.
-    return [line[:_LINE] for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    # Only where lines are huge are they cut before they are kept: a look at each takes as long as all the rest.
+    return lines if len(text) < _LINE * len(lines) else [line[:_LINE] for line in lines]
 
 
 def _decoded(data: bytes) -> str:
     """The text of a source file, by its encoding declaration (PEP 263)."""
-    name = "utf-8-sig"
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    name = "utf-8"
     for line in data.split(b"\n", 2)[:2]:
         _, found, rest = line.partition(b"coding")
         if line.lstrip().startswith(b"#") and found and rest[:1] in (b":", b"="):

@@ -132,6 +132,7 @@ class Program:
         self._main = get_ident()
         self._exit_code: object = None
         self._exited = False
+        self._has_file = False
 
     def watch_exit(self) -> None:
         """Hear what ``sys.exit`` is called with: at exit the interpreter does not tell any more."""
@@ -141,6 +142,7 @@ class Program:
         """The program asks for its end, if it asks as it should; in another thread it is that one's end only."""
         if len(args) < 2 and not kwargs and get_ident() == self._main:
             self._exit_code, self._exited = args[0] if args else None, True
+            self._has_file = _has_file()
 
     def begin(self, tracer: Tracer, start_ns: int, timestamp: int, hold: Callable[[], None]) -> None:
         """Begin it, as a child of what ``TRACEPARENT`` names where a traced program started this one."""
@@ -186,10 +188,20 @@ class Program:
         agent.tracer.end_transaction(transaction)
         return transaction
 
+    def _went_on(self) -> bool:
+        """Whether the program has caught the end that it asked for, and returned.
+
+        The interpreter takes ``__file__`` from a script that has returned, and not where ``sys.exit`` has ended it.
+        Under ``-c`` and ``-m`` nothing tells.
+        """
+        return self._has_file and not _has_file()
+
     def end(self, agent: Agent) -> None:
         """End it, unless it is claimed or has nothing to say: no span, no error, short, and no failure."""
         error = _uncaught()
-        failing = error is not None or (self._exited and self._exit_code not in (None, 0, False))
+        failing = error is not None or (
+            self._exited and not self._went_on() and self._exit_code not in (None, 0, False)
+        )
         if agent._tracer is None and not failing and agent.brief():
             return
         tracer = agent.tracer
@@ -204,6 +216,10 @@ class Program:
         transaction.result = transaction.outcome
         _name(transaction)
         tracer.end_transaction(transaction)
+
+
+def _has_file() -> bool:
+    return hasattr(sys.modules.get("__main__"), "__file__")
 
 
 def _uncaught() -> BaseException | None:

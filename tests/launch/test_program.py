@@ -6,6 +6,8 @@ import os
 import sys
 
 import pytest
+from tests.launch.support import INTERPRETERS
+from tests.launch.support import traced as is_traced
 from tests.traced import bare, traced
 
 QUERY = "import sqlite3; sqlite3.connect(':memory:').execute('select 1')\n"
@@ -84,6 +86,20 @@ def test_sys_exit(tmp_path, sink, state, call, outcome):
     sink.wait(lambda events: events.spans)
     assert sink.transactions[0]["outcome"] == outcome
     assert sink.errors == []
+
+
+@pytest.mark.parametrize("version", [version for version in INTERPRETERS if is_traced(version)])
+@pytest.mark.parametrize(
+    ("then", "outcome"),
+    [("print('went on')", "success"), ("sys.exit(0)", "success"), ("sys.exit(4)", "failure"), ("1 / 0", "failure")],
+)
+def test_a_sys_exit_that_the_program_catches(tmp_path, sink, state, version, then, outcome):
+    """Only where the program is a script file, or read from standard input."""
+    script = tmp_path / "prog.py"
+    script.write_text(f"{QUERY}import sys\ntry:\n    sys.exit(3)\nexcept SystemExit:\n    pass\n{then}\n")
+    traced(INTERPRETERS[version], script, url=sink.url, env=state)
+    sink.wait(lambda events: events.spans)
+    assert sink.transactions[0]["outcome"] == outcome
 
 
 def test_a_failing_statement_is_a_failed_span_and_the_programs_own_exception(tmp_path, sink, state):

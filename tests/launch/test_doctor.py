@@ -135,6 +135,14 @@ class TestServer:
         result = examined("--server-url", f"http://127.0.0.1:{refused_port()}", state=tmp_path, code=1)
         assert problems(result) == [("server", "tcp")]
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the network away")
+    def test_no_network(self, tmp_path):
+        command = ["unshare", "-n", *DOCTOR, "--json", "--server-url", "http://127.0.0.1:8200"]
+        env = environment(APM_RUN_STATE_DIR=str(tmp_path))
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "PrivateNetwork=" in finding(json.loads(done.stdout), "server", "tcp")["fix"]
+
     @pytest.mark.parametrize("status", [401, 403])
     def test_not_authorised(self, tmp_path, status):
         with Server([200, status]) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import socket
@@ -43,6 +44,10 @@ _FIXES = (
 _WANTS_TLS = (b"HTTP request to an HTTPS server", b"HTTP request was sent to HTTPS port", b"HTTP to an SSL-enabled")
 
 _NO_APM_SERVER = "is it an APM Server? correct host and path of server_url"
+
+
+#: What a system says that lets nobody out.
+_CLOSED = (errno.ENETUNREACH, errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT)
 
 
 class Stop(Exception):
@@ -119,6 +124,8 @@ class Server:
             reason = f"no connection in {self._settings.server_timeout:g} s" if slow else str(error.strerror).lower()
             text = f"{reach.host} port {reach.port}: {reason}"
             fix = "start the server, correct the port in server_url, or open the firewall"
+            if error.errno in _CLOSED:
+                fix = "this user, unit or container may not go there: see its network, IPAddressDeny=, PrivateNetwork="
             if self._proxy is not None:
                 text = f"the proxy, {text}"
                 fix = f"correct {self._address.scheme}_proxy in the environment, or name the server's host in no_proxy"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -251,3 +252,15 @@ def test_interrupted_without_a_traceback(plain):
     )
     done = subprocess.run([plain / "bin" / "python", "-I", "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("bundle", "--help"), ("doctor", "--json")])
+def test_output_that_nobody_reads_ends_as_everywhere(words, tmp_path):
+    """``apm-run --help | head -1``: by SIGPIPE, without a traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "apm_run", *words]
+    env = environment(APM_RUN_STATE_DIR=str(tmp_path))
+    done = subprocess.run(command, env=env, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")

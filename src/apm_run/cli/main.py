@@ -28,6 +28,15 @@ def main(arguments: list[str], ignored: str = "") -> NoReturn:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a launcher without a traceback
+    try:
+        _run(arguments, ignored)
+    except BrokenPipeError:  # whoever read our output has stopped, as "| head" does
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGPIPE)
+        raise
+
+
+def _run(arguments: list[str], ignored: str) -> NoReturn:
     if not arguments:
         _usage()
     if arguments[0] in COMMANDS:

@@ -231,12 +231,12 @@ class TestServer:
     @pytest.mark.parametrize(
         ("proxy", "check", "text"),
         [
-            (f"http://us:{SECRETS[2]}@127.0.0.1:{refused_port()}", "tcp", "the proxy, 127.0.0.1 port"),
+            (f"http://us:{SECRETS[2]}@127.0.0.1:PORT", "tcp", "the proxy, 127.0.0.1 port"),
             ("socks5://127.0.0.1:1080", "url", "http_proxy is not usable"),
         ],
     )
     def test_a_proxy_that_can_not_be_used(self, tmp_path, proxy, check, text):
-        env = {"http_proxy": proxy}
+        env = {"http_proxy": proxy.replace("PORT", str(refused_port()))}
         result = examined("--server-url", "http://apm.invalid:8200", state=tmp_path, env=env, code=1)
         found = finding(result, "server", check)
         assert found["text"].startswith(text)

@@ -237,6 +237,17 @@ class TestDaemons:
         assert sorted(process["verdict"] for process in result["processes"]) == ["hooked, no traffic", "traced"]
         assert not any(process["running"] for process in result["processes"])
 
+    def test_is_gone_when_it_has_ended(self, sink, tmp_path):
+        """Programs wait for the end of what they have let go: it must not stay a zombie of doctor's."""
+        program = (
+            "import os, time\nread, write = os.pipe()\n"
+            "if os.fork() == 0:\n    if os.fork() == 0: os.write(write, b'%d' % os.getpid())\n    os._exit(0)\n"
+            "os.wait()\npid, end = os.read(read, 9).decode(), time.monotonic() + 20\n"
+            "while os.path.exists(f'/proc/{pid}') and time.monotonic() < end: time.sleep(0.01)\n"
+            "os._exit(os.path.exists(f'/proc/{pid}'))"
+        )
+        assert run(sink.url, sys.executable, "-c", program, state=tmp_path, code=0)["status"] == 0
+
     def test_that_stays(self, sink, tmp_path):
         """It is told, and what it would report later leaves no file behind."""
         go, done = tmp_path / "go", tmp_path / "done"

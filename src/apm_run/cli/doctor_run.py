@@ -87,11 +87,11 @@ class Run:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: child.send_signal(number))
         while child.poll() is None:
-            self._tree.look()
+            self._tree.look(child.pid)
             time.sleep(_LOOK)
         self.status = child.returncode
         deadline = time.monotonic() + _LINGER
-        while self._tree.look() and time.monotonic() < deadline:
+        while self._tree.look(child.pid) and time.monotonic() < deadline:
             time.sleep(_LOOK)
 
     def _read(self, folder: str) -> None:

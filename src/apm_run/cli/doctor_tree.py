@@ -33,8 +33,11 @@ class Tree:
         self.pythons: dict[int, Python] = {}
         self._known = {os.getpid()}
 
-    def look(self) -> bool:
-        """Take note of what is there now; whether anything is."""
+    def look(self, command: int) -> bool:
+        """Take note of what is there now; whether anything is.
+
+        :param command: the pid of COMMAND itself, which somebody else waits for.
+        """
         parents = {}
         try:
             pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
@@ -44,6 +47,8 @@ class Tree:
             stat = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
             if stat and stat[0] not in (b"Z", b"X"):
                 parents[pid] = int(stat[1])
+            elif stat and int(stat[1]) == os.getpid() != pid != command:
+                _bury(pid)
         grown = True
         while grown:
             new = {pid for pid, parent in parents.items() if parent in self._known} - self._known
@@ -105,6 +110,14 @@ class Python:
             return text, "keep what was in it (PYTHONPATH=NEW:$PYTHONPATH), or put apm-run before python itself"
         text = "the agent could not be loaded there, or the process ended at its very start"
         return text, f"see whether its user can read {folder}, and try PYTHONPATH={folder} python -c pass"
+
+
+def _bury(pid: int) -> None:
+    """Let an orphan that has ended go, as process 1 would; some wait for it to be gone."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except OSError:
+        return
 
 
 def _read(path: str) -> bytes:

@@ -6,7 +6,8 @@ the agent thread after each request to the server, in a forked child, and at exi
 also after a process was killed, and needs neither a signal handler nor a thread. Not asked for, nothing of this is
 loaded.
 
-It holds neither secrets nor anything captured: no arguments, no texts of exceptions, no values of events.
+It holds neither secrets nor anything captured: no arguments, no texts of the program's exceptions, no values of
+events. Where the file of an instrumentation can not be loaded, it says with what words.
 """
 
 from __future__ import annotations

@@ -146,10 +146,18 @@ def _text(latin: str) -> str:
     return latin.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
 
 
+def _length(pairs: Any) -> int:
+    """The length that headers announce, or -1."""
+    for name, value in pairs if isinstance(pairs, list) else ():
+        if name.lower() == "content-length" and value.isdecimal():
+            return int(value)
+    return -1
+
+
 class Exchange:
     """A request and what is known of its response."""
 
-    __slots__ = ("_gone", "_headers", "_start", "_status", "_write", "sent", "transaction")
+    __slots__ = ("_announced", "_gone", "_headers", "_start", "_status", "_write", "sent", "transaction")
 
     def __init__(self, transaction: Transaction, start: Callable[..., Any]) -> None:
         """:param start: the server's ``start_response``."""
@@ -158,6 +166,8 @@ class Exchange:
         self.sent = False
         #: The server has raised where the application wrote to it: the client is not there any more.
         self._gone = False
+        #: Bytes that the client still waits for, or what else is known of that (:meth:`hand`).
+        self._announced: int | None = None
         self._start = start
         self._status: Any = None
         self._headers: Any = None
@@ -176,6 +186,7 @@ class Exchange:
 
     def write(self, *args: Any, **kwargs: Any) -> Any:
         """The server's ``write``."""
+        self.hand(args[0] if args else None)
         try:
             result = self._write(*args, **kwargs)
         except BaseException as error:
@@ -184,6 +195,29 @@ class Exchange:
             raise
         self.sent = True
         return result
+
+    def hand(self, piece: Any, pieces: int | None = None) -> None:
+        """A piece of the response goes to the server next; the request ends before the client has all of it.
+
+        For a client that has everything it was told of may end this very process.
+
+        :param pieces: how many there are, where that is known.
+        """
+        try:
+            if self.transaction.ended or not piece:
+                return
+            left = self._announced
+            if left is None:
+                left = _length(self._headers)
+                if left < 0 and pieces == 1:  # servers announce the length of a single piece themselves
+                    left = len(piece)
+            if left >= 0:
+                left -= len(piece)
+                if left <= 0:
+                    self.end(True)
+            self._announced = left
+        except Exception:
+            failed("wsgi: hand")
 
     def response(self, result: Any, environ: dict[str, Any], running: Span | Transaction | None) -> Any:
         """What the server gets: the response itself where it is ready, else a body that it is iterated through.
@@ -270,8 +304,12 @@ class Body:
             hide_frame(error)
             raise
         if chunk:
+            self._exchange.hand(chunk, self._pieces())
             self._exchange.sent = True
         return chunk
+
+    def _pieces(self) -> int | None:
+        return None
 
     def _step(self, work: Callable[..., Any], *args: Any) -> Any:
         previous = _get()
@@ -319,3 +357,5 @@ class SizedBody(Body):
 
     def __len__(self) -> int:
         return len(self._inner)
+
+    _pieces = __len__

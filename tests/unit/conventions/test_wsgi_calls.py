@@ -58,7 +58,7 @@ def seen():
 
 def ready(result):
     def app(environ, start_response):
-        start_response("200 OK", [("Content-Length", "1")])
+        start_response("200 OK", [("Content-Length", "2")])
         return result
 
     return app
@@ -167,6 +167,62 @@ def test_closed_before_its_end(seen):
     next(server.result)
     server.close()
     assert seen.lines() == ["GET unknown route | HTTP 2xx | success | False"]
+
+
+def test_the_request_ends_before_the_client_has_all_of_it(seen):
+    """By the length it was told of; what follows is still of this trace."""
+
+    class Worked(Lazy):
+        def close(self):
+            seen.work("in close")
+
+    server = Server(wsgi.application(seen.tracer, ready(Worked([b"", b"1", b"2"])), None))
+    assert [next(server.result), next(server.result), len(seen.transactions)] == [b"", b"1", 0]
+    assert [next(server.result), len(seen.transactions)] == [b"2", 1]
+    server.close()
+    assert seen.spans[0]["transaction_id"] == seen.transactions[0]["id"]
+    assert seen.lines() == ["GET unknown route | HTTP 2xx | success | True"]
+
+
+@pytest.mark.parametrize(("pieces", "ended"), [([b"12"], 1), ([b"1", b"2"], 0)])
+def test_the_length_of_a_single_piece_is_announced_by_the_server(seen, pieces, ended):
+    class Sized(list):
+        pass
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", "many")])
+        return Sized(pieces)
+
+    server = Server(wsgi.application(seen.tracer, app, None))
+    next(iter(server.result))
+    assert len(seen.transactions) == ended
+
+
+@pytest.mark.parametrize("headers", [[], [("Content-Length", "-1")], (("Content-Length", "1"),), None])
+def test_no_length_or_none_that_counts(seen, headers):
+    def app(environ, start_response):
+        start_response("200 OK", headers)
+        return Lazy([b"1", b"2"])
+
+    server = Server(wsgi.application(seen.tracer, app, None))
+    next(server.result)
+    assert not seen.transactions
+    assert server.body() == b"2"
+    assert len(seen.transactions) == 1
+
+
+def test_written_to_the_end(seen):
+    def app(environ, start_response):
+        write = start_response("200 OK", [("content-length", "2")])
+        write(b"1")
+        assert not seen.transactions
+        write(b"2")
+        assert len(seen.transactions) == 1
+        write(b"")
+        return []
+
+    assert Server(wsgi.application(seen.tracer, app, None)).written == [b"1", b"2", b""]
+    assert seen.lines() == ["GET unknown route | HTTP 2xx | success | True"]
 
 
 def test_abandoned(seen):

@@ -137,7 +137,7 @@ class Agent:
             return
         self.triggers = {**registry.triggers(), OFFICIAL: []}
         self.early = frozenset(name for name in self.triggers if name in sys.modules)
-        hook.arm(self.triggers, self.imported)
+        hook.arm(self.triggers, self.imported, registry.MADE)
         self._program.watch_exit()
         atexit.register(self.exit)
 
@@ -165,11 +165,15 @@ class Agent:
         from apm_run.instrument.patch import instrument
 
         try:
-            instrumentation = self.loaded[file] = registry.load(file)
+            instrumentation = self.loaded[file] = self.loaded.get(file) or registry.load(file)
             if any(matcher.match(instrumentation.library) for matcher in self.settings.disable_instrumentations):
                 self.results[file] = "disabled: by disable_instrumentations"
             else:
-                instrument(instrumentation, module, self.tracer, self.results)
+                learned = instrument(instrumentation, module, self.tracer, self.results)
+                if learned:
+                    self.loaded[file] = instrumentation.extended(learned)
+                    for target in learned:
+                        self.triggers.setdefault(target.path.partition(":")[0], [file])
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a third party's file may raise what it likes

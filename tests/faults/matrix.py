@@ -16,7 +16,18 @@ from tests.faults import factories, servers, spans, tellers
 from tests.faults.case import Case
 
 from apm_run.instrument import registry
-from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Exchange, Factory, Greenlet, Serve, Subscribe, Target
+from apm_run.instrument.vocabulary import (
+    Annotate,
+    Carry,
+    Claim,
+    Exchange,
+    Factory,
+    Greenlet,
+    Learn,
+    Serve,
+    Subscribe,
+    Target,
+)
 
 #: Kind of target -> its cases, as arguments of Case; how one is checked.
 KINDS: dict[type, tuple[Any, Any]] = {
@@ -27,6 +38,7 @@ KINDS: dict[type, tuple[Any, Any]] = {
     Subscribe: (tellers.subscribe_cases, tellers.check_subscribe),
     Carry: (tellers.carry_cases, tellers.check_carry),
     Greenlet: (tellers.greenlet_cases, tellers.check_greenlet),
+    Learn: (tellers.learn_cases, tellers.check_learn),
     Serve: (servers.serve_cases, servers.check_serve),
     Factory: (factories.factory_cases, factories.check_factory),
 }

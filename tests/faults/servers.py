@@ -16,13 +16,18 @@ from apm_run.instrument.vocabulary import Serve
 
 def serve_cases(target: Serve) -> Iterator[tuple[str, ...]]:
     assert target.protocol in (wsgi, asgi), "a protocol that the matrix does not know"
-    whole = target.argument is None and target.attribute is None and not target.result
+    whole = _whole(target)
     kind = "plain" if target.protocol is wsgi else "coroutine"
     for step in ("none", "method" if whole else "application", "begin_transaction", "end_transaction", "capture"):
         for raising in ("", "application"):
             yield step, kind, raising
     if target.attribute is not None:
         yield "attribute", kind, ""
+
+
+def _whole(target: Serve) -> bool:
+    """Whether the function itself is the application's call."""
+    return not (target.argument or target.attribute or target.result or target.itself or target.event)
 
 
 class Broken:
@@ -95,24 +100,31 @@ class Served:
 def check_serve(case: Case) -> None:
     program, engine, target = Program(case.kind, bool(case.raising)), case.engine(), case.target
     served = Served(program, target.protocol)
-    same = {"argument": target.argument, "attribute": target.attribute, "result": target.result}
+    same = {name: getattr(target, name) for name in ("argument", "attribute", "result", "itself", "event")}
     protocol = Broken if case.step in ("method", "application") else target.protocol
     replaced = Serve(target.path, protocol, framework=target.framework, **same)
     app = served.app()
 
     def library(*args: Any) -> Any:
-        if target.argument is not None:
+        if target.event is not None:
+            subscribers.append(args[0])
+        elif target.argument is not None:
             served.ask(args[target.argument[0]])
         elif target.attribute is not None and case.step != "attribute":
             setattr(args[0], target.attribute, app)
         return app
 
-    whole = target.argument is None and target.attribute is None and not target.result
+    subscribers: list[Any] = []
+    whole = _whole(target) or target.itself
     expected = "failed: Ours: " if case.step == "method" else "wrapped"
     holder = case.stage(engine, replaced, expected, **{leaf(target): app if whole else library})
     function = getattr(holder, leaf(target))
     if whole:
         served.ask(function)
+    elif target.event is not None:
+        kind, item = target.event
+        assert subscribers[0]("another", **{item: app}) is None
+        served.ask((subscribers[0](kind, **{item: app}) or {item: app})[item])
     elif target.argument is not None:
         before = target.argument[0] - (not isinstance(holder, ModuleType))
         function(*range(before), app)

@@ -9,7 +9,8 @@ from typing import Any
 from tests.faults.case import Case, leaf
 from tests.faults.program import KINDS, Program, fault
 
-from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Greenlet, Subscribe
+from apm_run import guard
+from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Greenlet, Learn, Subscribe
 from apm_run.tracer import current
 
 
@@ -28,6 +29,18 @@ def check_annotate(case: Case) -> None:
     with engine.transaction():
         program.use(getattr(holder, leaf(target)), "argument")
     case.recorded(target.path, "" if case.step == "none" else case.step)
+
+
+def learn_cases(target: Learn) -> Iterator[tuple[str, ...]]:
+    for step in ("none", "targets"):
+        yield step, "plain", ""
+
+
+def check_learn(case: Case) -> None:
+    engine, settings = case.engine(), object()
+    target = Learn(case.target.path, fault if case.step == "targets" else lambda given: (given,))
+    case.stage(engine, target, "wrapped" if case.step == "none" else "failed: Ours: ", **{leaf(target): settings})
+    assert bool(guard.failures) == (case.step != "none")
 
 
 def subscribe_cases(target: Subscribe) -> Iterator[tuple[str, ...]]:

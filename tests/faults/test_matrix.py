@@ -10,6 +10,7 @@ import pytest
 from tests.faults import matrix, program
 
 from apm_run import guard, instrumentations
+from apm_run.conventions import wsgi
 from apm_run.instrument import registry, vocabulary
 
 ALL = defaultdict(list)
@@ -58,6 +59,7 @@ TARGETS = {
     ),
     "carry": vocabulary.Carry("library:submit", 2),
     "claim": vocabulary.Claim("library:Server.run"),
+    "application": vocabulary.Serve("library:application", wsgi, itself=True),
 }
 
 

@@ -107,10 +107,8 @@ class Ended(Served):
         return [line for line in lines if not any(word in line for word in TIMING)]
 
 
-@pytest.mark.parametrize(
-    ("server", "app"),
-    [(name, app) for name in SERVERS for app in ("framework", "plain") if (name[:5], app) != ("uwsgi", "plain")],
-)
+@pytest.mark.parametrize("app", ["framework", "plain"])
+@ALL
 def test_twenty_requests(server, app):
     """The same answers, output, log and exit status as bare; one transaction per request, from who answered it."""
     plain = "plain_asgi:app" if "asgi" in server else "plain_wsgi:app"
@@ -149,8 +147,6 @@ def test_ended_right_after_the_answers(server):
         traces = [served.new_trace() for _ in range(COUNT)]
         for number, (_, header) in enumerate(traces):
             served.ask("GET", f"/items/{number}", [header])
-        if server in KILLED:
-            served.settle()
         served.end()
         if server in KILLED:
             served.flush()
@@ -182,19 +178,6 @@ def test_requests_of_every_kind(server):
     requests = STARLETTE if "asgi" in server else FLASK
     words, more = options(server, framework(server))
     assert compare(words, requests, kind=Ended, **more) == requests
-
-
-@pytest.mark.parametrize("server", [name for name in SERVERS if "uwsgi" in name])
-def test_plain_application_under_uwsgi(server):
-    """It is called from C, and nothing of Python is in between: it runs as bare, and is not seen."""
-    words, more = options(server, "plain_wsgi:app")
-    with Sink() as sink, Ended(*words, sink=sink, **more) as served:
-        assert [served.ask("GET", f"/{number}").body for number in range(3)] == [b"/0", b"/1", b"/2"]
-        served.settle()
-        served.end()
-        served.flush()
-        sink.wait_idle()
-        assert sink.events == []
 
 
 def test_waitress_on_two_sockets():

@@ -2,28 +2,42 @@
 
 It lets the other finders find the module, sets ``exec_module`` on that loader instance and takes it away again
 inside the call: the loader's type and identity stay as they are.
+
+A server written in C makes its own module without an import, and runs an application's file without a finder. Both
+are seen where it asks for a module, or has the import system set one up.
 """
 
 from __future__ import annotations
 
+import _frozen_importlib_external as external
 import sys
+from _weakref import ref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
+    from types import FrameType, ModuleType
     from typing import Any
 
 
 class Finder:
     """The one object that the agent puts on ``sys.meta_path``."""
 
-    __slots__ = ("_asking", "_imported", "_triggers")
+    __slots__ = ("_asking", "_imported", "_made", "_running", "_triggers")
 
-    def __init__(self, triggers: dict[str, Any], imported: Callable[[ModuleType], None]) -> None:
-        """:param imported: called with a trigger module once the program has imported it; it must not raise."""
+    def __init__(
+        self, triggers: dict[str, Any], imported: Callable[[ModuleType], None], made: Mapping[str, str]
+    ) -> None:
+        """:param triggers: may get more while it is in use.
+
+        :param imported: called with a trigger module once the program has imported it; it must not raise.
+        :param made: the trigger modules that no import makes -> what they have once they are complete.
+        """
         self._triggers = triggers
+        self._made = tuple(made.items())
+        # Code that C runs, as weak references.
+        self._running: list[Any] = []
         # Names that the other finders are being asked for: one of them may ask all finders in its turn, us included.
         self._asking: set[str] = set()
         self._imported = imported
@@ -32,6 +46,10 @@ class Finder:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The specification that the other finders give, for a trigger module; None for all others."""
+        for made, _ in self._made:
+            if made in sys.modules:
+                self._meet()
+                break
         if name not in self._triggers or name in self._asking:
             return None
         self._asking.add(name)
@@ -47,6 +65,38 @@ class Finder:
             return None
         finally:
             self._asking.discard(name)
+
+    def _meet(self) -> None:
+        """Tell of the modules that somebody has made by now."""
+        for made in self._made:
+            module = sys.modules.get(made[0])
+            if module is not None and hasattr(module, made[1]) and made in self._made:
+                self._made = tuple(other for other in self._made if other != made)
+                self._imported(module)
+
+    def executed(self, name: str) -> None:
+        """C is about to run a module's code, in this thread and next of all: tell of it afterwards.
+
+        C gives the code up and looks into the module's dictionary, and asks nobody. Tracing is on for one event only:
+        nothing else tells which code it is.
+        """
+        self._meet()
+        if name not in self._triggers:
+            return
+        before = sys.gettrace()
+
+        def first(frame: FrameType, event: str, arg: Any) -> Any:  # pragma: no cover (coverage traces no tracing)
+            sys.settrace(before)
+            self._running.append(ref(frame.f_code, given_up))
+            return None if before is None else before(frame, event, arg)
+
+        def given_up(code: Any) -> None:
+            self._running.remove(code)
+            module = sys.modules.get(name)
+            if module is not None:
+                self._imported(module)
+
+        sys.settrace(first)
 
     def _watch(self, spec: ModuleSpec) -> None:
         loader: Any = spec.loader
@@ -98,10 +148,29 @@ class _Watch:
                 attributes["exec_module"] = self._before
 
 
-def arm(triggers: dict[str, Any], imported: Callable[[ModuleType], None]) -> Finder:
-    """Put the hook in place, and instrument at once what is imported already."""
-    finder = Finder(triggers, imported)
+def _watch_execution(finder: Finder) -> None:
+    """The one function of the import system that C calls for a module it has compiled itself, before it runs it."""
+    system: Any = external
+    original = system._fix_up_module
+
+    def _fix_up_module(namespace: dict[str, Any], name: str, *rest: Any) -> None:
+        original(namespace, name, *rest)
+        finder.executed(name)
+
+    system._fix_up_module = _fix_up_module
+
+
+def arm(
+    triggers: dict[str, Any], imported: Callable[[ModuleType], None], made: Mapping[str, str] | None = None
+) -> Finder:
+    """Put the hook in place, and instrument at once what is imported already.
+
+    :param made: as for :class:`Finder`.
+    """
+    finder = Finder(triggers, imported, made or {})
     sys.meta_path.insert(0, finder)
+    if made:
+        _watch_execution(finder)
     for name in triggers:
         module = sys.modules.get(name)
         if module is not None and getattr(getattr(module, "__spec__", None), "_initializing", False) is not True:

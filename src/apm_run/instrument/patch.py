@@ -5,10 +5,22 @@ from __future__ import annotations
 import sys
 
 from apm_run.guard import failed
-from apm_run.instrument import wrap
+from apm_run.instrument import serving, wrap
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
-from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Exchange, Factory, Greenlet, Serve, Subscribe, Target
+from apm_run.instrument.place import Missing, replace, resolve
+from apm_run.instrument.vocabulary import (
+    Annotate,
+    Carry,
+    Claim,
+    Exchange,
+    Factory,
+    Greenlet,
+    Learn,
+    Serve,
+    Subscribe,
+    Target,
+)
 from apm_run.model import Call
 from apm_run.tracer import current
 
@@ -27,35 +39,42 @@ else:
     from _functools import partial
 
 
-def instrument(instrumentation: Instrumentation, module: ModuleType, tracer: Tracer, results: dict[str, str]) -> None:
+def instrument(
+    instrumentation: Instrumentation, module: ModuleType, tracer: Tracer, results: dict[str, str]
+) -> list[AnyTarget]:
     """Instrument what an instrumentation says of a module that has just been imported.
 
     :param results: the table that doctor prints: path -> ``wrapped``, ``skipped: why`` or ``failed: why``.
+    :returns: the further targets that it has told of.
     """
+    learned: list[AnyTarget] = []
     for target in instrumentation.targets:
         trigger, _, attribute = target.path.partition(":")
         if trigger != module.__name__:
             continue
         try:
-            _apply(target, module, attribute, tracer)
+            learned += _apply(target, module, attribute, tracer)
             results[target.path] = "wrapped"
         except Missing as missing:
             results[target.path] = f"skipped: {missing}"
         except Exception as error:
             results[target.path] = f"failed: {type(error).__name__}: {error}"
             failed(f"instrument {target.path}")
+    return learned
 
 
-class Missing(Exception):
-    """What a target names is not there: another release of the library, most likely."""
-
-
-def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer) -> None:
+def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer) -> tuple[AnyTarget, ...]:
     where = target.path
+    if isinstance(target, Learn):
+        tracer.claim()
+        return target.targets(resolve(module, attribute)[2])
     if isinstance(target, Subscribe):
         _subscribe(target, resolve(module, attribute)[2], tracer, where)
     elif isinstance(target, Greenlet) and target.hook:
         resolve(module, attribute)[2](partial(_accompany, where))
+    elif isinstance(target, Serve) and (target.itself or target.event):
+        serve = serving.itself if target.itself else serving.event
+        serve(target, module, attribute, tracer)
     elif isinstance(target, Exchange):
         holder = resolve(module, attribute)[0]
         for name in (target.inject, target.finish, target.abandon):
@@ -67,6 +86,7 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
         _make(target, module, attribute, tracer)
     else:
         replace(module, attribute, lambda original: _wrapper(target, original, tracer, where))
+    return ()
 
 
 def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -> None:
@@ -110,43 +130,7 @@ def _wrapper(
         return wrap.dressed(_carrying(target, original), original)
     if isinstance(target, Greenlet):
         return wrap.dressed(_making(original, where), original)
-    return wrap.dressed(_serving(target, original, tracer, where), original)
-
-
-def resolve(module: ModuleType, attribute: str) -> tuple[Any, str, Any]:
-    """The holder of an attribute path, the last name of it and what is there.
-
-    :raises Missing: where it is not.
-    """
-    holder: Any = module
-    *path, name = attribute.split(".")
-    for part in path:
-        holder = getattr(holder, part, None)
-    found = getattr(holder, name, None)
-    if found is None:
-        raise Missing(f"no {attribute}")
-    return holder, name, found
-
-
-def replace(module: ModuleType, attribute: str, make: Callable[[Any], Any]) -> None:
-    """Put ``make(original)`` in the place of a function; static and class methods stay what they are.
-
-    A method that a class inherits is put on that class, so that its base is left alone.
-
-    :raises Missing: where there is no such function.
-    """
-    holder, name, found = resolve(module, attribute)
-    raw = found
-    for owner in getattr(holder, "__mro__", (holder,)):
-        if name in getattr(owner, "__dict__", ()):
-            raw = owner.__dict__[name]
-            break
-    if isinstance(raw, (staticmethod, classmethod)):
-        setattr(holder, name, type(raw)(make(raw.__func__)))
-    elif isinstance(raw, type) or not callable(raw):
-        raise Missing(f"{attribute} is no function")
-    else:
-        setattr(holder, name, make(raw))
+    return wrap.dressed(serving.calls(target, original, tracer, where), original)
 
 
 def _preceded(
@@ -280,44 +264,6 @@ def _accompany(where: str, greenlet: Any) -> None:
             greenlet.gr_context = context
     except Exception:
         failed(f"{where}: context")
-
-
-def _serving(target: Serve, original: Callable[..., Any], tracer: Tracer, where: str) -> Callable[..., Any]:
-    protocol, framework = target.protocol, target.framework
-    if target.argument is None and target.attribute is None and not target.result:
-        method: Callable[..., Any] = protocol.method(tracer, original, framework)
-        return method
-    if wrap.kind(original):
-        raise Missing("no plain function")
-
-    def application(app: Any) -> Any:
-        try:
-            tracer.claim()
-            return protocol.application(tracer, app, framework)
-        except Exception:
-            failed(f"{where}: application")
-            return app
-
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if target.argument is not None:
-            position, name = target.argument
-            call = Call(original, args, kwargs)
-            app = call.argument(position, name)
-            if app is not None:
-                args, kwargs = call.replaced(position, name, application(app))
-        try:
-            result = original(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-        if target.attribute is not None:
-            try:
-                setattr(args[0], target.attribute, application(getattr(args[0], target.attribute)))
-            except Exception:
-                failed(f"{where}: {target.attribute}")
-        return application(result) if target.result else result
-
-    return wrapper
 
 
 def _subscribe(target: Subscribe, signal: Any, tracer: Tracer, where: str) -> None:

@@ -44,6 +44,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "httpx._transports.default": ("httpx",),
     "hypercorn.app_wrappers": ("hypercorn",),
     "hypercorn.run": ("hypercorn",),
+    "mod_wsgi": ("mod_wsgi",),
     "multiprocessing.resource_tracker": ("multiprocessing",),
     "pyuwsgi": ("uwsgi",),
     "requests.sessions": ("requests",),
@@ -58,6 +59,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "urllib3.poolmanager": ("urllib3",),
     "uvicorn.config": ("uvicorn",),
     "uvicorn.main": ("uvicorn",),
+    "uwsgi": ("uwsgi",),
     "waitress.server": ("waitress",),
     "werkzeug.serving": ("werkzeug",),
     "wsgiref.handlers": ("wsgiref",),
@@ -66,6 +68,9 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
 #: Triggers that carry a span elsewhere: they wait until there is something that makes spans. Half of all programs
 #: import threading, by way of logging alone.
 LATE = frozenset({"concurrent.futures.thread", "threading"})
+
+#: Triggers that no import makes: a server written in C does; with this attribute they are complete.
+MADE = {"mod_wsgi": "subscribe_events", "uwsgi": "opt"}
 
 _FOLDER = "apm_run_instrumentations"
 

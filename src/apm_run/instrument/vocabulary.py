@@ -9,6 +9,7 @@ program has finished importing it. A path that is not there skips that one targe
 ``Subscribe``  the library's own hook: always preferred to wrapping
 ``Claim``      a function that makes the program a server or worker: it is not one transaction itself
 ``Serve``      a server's or framework's application: a transaction per request
+``Learn``      something that tells, once it is there, which other targets this program has
 ``Carry``      a function that takes work which runs elsewhere: the current span goes along
 ``Greenlet``   a function that makes a greenlet, or the hook that is told of them: the current span goes along
 ``Factory``    a type implemented in C, which no attribute can be set on: it is made through a subclass
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
         def application(self, tracer: Any, app: Any, framework: str | None) -> Any:
             """The object to put in the place of an application."""
 
-    AnyTarget = Union["Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Carry", "Greenlet", "Factory"]
+    AnyTarget = Union[
+        "Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Learn", "Carry", "Greenlet", "Factory"
+    ]
 
 __all__ = [
     "Annotate",
@@ -50,6 +53,7 @@ __all__ = [
     "Factory",
     "Greenlet",
     "Instrumentation",
+    "Learn",
     "Serve",
     "SpanDraft",
     "Subscribe",
@@ -157,7 +161,7 @@ class Claim:
 class Serve:
     """Where a server meets an application, or a framework's application is called."""
 
-    __slots__ = ("argument", "attribute", "framework", "path", "protocol", "result")
+    __slots__ = ("argument", "attribute", "event", "framework", "itself", "path", "protocol", "result")
 
     def __init__(
         self,
@@ -167,6 +171,8 @@ class Serve:
         argument: tuple[int, str] | None = None,
         attribute: str | None = None,
         result: bool = False,
+        itself: bool = False,
+        event: tuple[str, str] | None = None,
         framework: str | None = None,
     ) -> None:
         """Say where the application is: by default the function itself is its call.
@@ -175,6 +181,9 @@ class Serve:
         :param argument: position (the instance is 0) and name of the argument that is the application.
         :param attribute: the instance's attribute that is, once the function has run.
         :param result: what the function returns is.
+        :param itself: what stands there is, and who serves it looks it up there.
+        :param event: the function takes callbacks for the server's events: the name of the one before a request, and
+            of its item that is the application. A callback returns what it would have in their place.
         :param framework: the name for ``service.framework``; its version is the distribution's.
         """
         self.path = path
@@ -182,7 +191,20 @@ class Serve:
         self.argument = argument
         self.attribute = attribute
         self.result = result
+        self.itself = itself
+        self.event = event
         self.framework = framework
+
+
+class Learn:
+    """A server's settings, which say where the program's applications are."""
+
+    __slots__ = ("path", "targets")
+
+    def __init__(self, path: str, targets: Callable[[Any], tuple[AnyTarget, ...]]) -> None:
+        """:param path: the settings. :param targets: what follows from them."""
+        self.path = path
+        self.targets = targets
 
 
 class Carry:
@@ -257,6 +279,10 @@ class Instrumentation:
         self.library = library
         self.versions = versions
         self.targets = targets
+
+    def extended(self, targets: list[AnyTarget]) -> Instrumentation:
+        """The same with more targets."""
+        return Instrumentation(self.library, self.versions, (*self.targets, *targets))
 
     def triggers(self) -> set[str]:
         """The modules whose import instruments something."""

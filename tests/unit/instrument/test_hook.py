@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _frozen_importlib_external
+import ctypes
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -22,6 +24,7 @@ def hooked(tmp_path, monkeypatch):
     """Modules ``awaited_a``, ``awaited_b`` and ``other`` on the path; ``hooked.seen`` is what was told of."""
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    monkeypatch.setattr(_frozen_importlib_external, "_fix_up_module", _frozen_importlib_external._fix_up_module)
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("awaited_a", "awaited_b", "other"):
         (tmp_path / f"{name}.py").write_text(f"word = {name!r}\n")
@@ -31,9 +34,9 @@ def hooked(tmp_path, monkeypatch):
         seen: list[types.ModuleType] = []
         finder = None
 
-        def arm(self, *names):
-            triggers = dict.fromkeys(names or ("awaited_a", "awaited_b"), ("file",))
-            self.finder = hook.arm(triggers, self.seen.append)
+        def arm(self, *names, made=None):
+            self.triggers = dict.fromkeys(names or ("awaited_a", "awaited_b"), ("file",))
+            self.finder = hook.arm(self.triggers, self.seen.append, made)
 
         def names(self):
             return [module.__name__ for module in self.seen]
@@ -188,7 +191,7 @@ def test_namespace_package_and_built_in_module(hooked):
     import awaited_space
 
     assert awaited_space.__path__
-    finder = hook.Finder({"sys": ()}, hooked.seen.append)
+    finder = hook.Finder({"sys": ()}, hooked.seen.append, {})
     monkey = finder.find_spec("sys")
     assert monkey.loader is importlib.machinery.BuiltinImporter
     assert "exec_module" not in vars(monkey.loader) or isinstance(
@@ -406,3 +409,110 @@ def test_threads_importing_at_once(hooked):
         thread.join(30)
     assert failures == []
     assert sorted(hooked.names()) == sorted(f"awaited_{number}" for number in range(20))
+
+
+# Servers written in C
+
+
+@pytest.fixture
+def executing(hooked, monkeypatch):
+    """C has the interpreter's own modules, whatever ``sys.modules`` is."""
+    modules = ctypes.pythonapi.PyImport_GetModuleDict
+    modules.restype = ctypes.c_void_p  # a borrowed reference
+    monkeypatch.setattr(sys, "modules", ctypes.cast(modules(), ctypes.py_object).value)
+    before = set(sys.modules)
+    yield hooked
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def execute(name, source):
+    """As a server does it in C; what it finds in the module's dictionary right afterwards."""
+    call = ctypes.pythonapi.PyImport_ExecCodeModule
+    call.restype, call.argtypes = ctypes.py_object, (ctypes.c_char_p, ctypes.py_object)
+    return vars(call(name.encode(), compile(source, f"{name}.wsgi", "exec"))).get("word")
+
+
+def wrap(module):
+    module.word = f"wrapped {module.word}"
+
+
+def test_a_module_that_a_server_makes(hooked):
+    hooked.arm(made={"server": "options", "other_server": "options"})
+    module = sys.modules["server"] = types.ModuleType("server")
+    import other
+
+    assert (hooked.seen, other.word) == ([], "other")
+    module.options = {}
+    import awaited_a
+    import awaited_b
+
+    assert hooked.seen == [module, awaited_a, awaited_b]
+
+
+def test_what_is_learned_from_it_is_there_for_the_very_import(hooked):
+    hooked.arm("unused", made={"server": "options"})
+    hooked.finder._imported = lambda module: (hooked.seen.append(module), hooked.triggers.update(awaited_a=()))
+    module = sys.modules["server"] = types.ModuleType("server")
+    module.options = {}
+    import awaited_a
+
+    assert hooked.seen == [module, awaited_a]
+
+
+def test_code_that_a_server_runs(executing):
+    tracing = sys.gettrace()
+    executing.arm("application", made={"server": "options"})
+    executing.finder._imported = wrap
+    source = "import sys\nassert sys.gettrace() is tracing\ndef nested(): pass\nnested()\nword = 'bare'\n"
+    source = source.replace("tracing", "None" if tracing is None else "sys.gettrace()")
+    assert execute("application", source) == "wrapped bare"
+    assert sys.gettrace() is tracing
+    assert execute("another", source) == "bare"
+    assert execute("application", source) == "wrapped bare"
+    assert executing.finder._running == []
+
+
+def test_a_server_is_met_where_it_runs_code(executing):
+    executing.arm(made={"server": "options"})
+    module = sys.modules["server"] = types.ModuleType("server")
+    module.options = {}
+    assert execute("another", "word = 1\n") == 1
+    assert executing.seen == [module]
+
+
+def test_code_that_fails(executing):
+    executing.arm("application", made={"server": "options"})
+    with pytest.raises(ZeroDivisionError) as caught:
+        execute("application", "1 / 0\n")
+    assert [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)][1:] == ["execute", "<module>"]
+    assert sys.modules.get("application") is None
+    caught.value.__traceback__ = None
+    del caught
+    assert executing.seen == []
+
+
+def test_a_program_that_traces_itself(executing):
+    events = []
+
+    def tracer(frame, event, arg):
+        if frame.f_code.co_filename == "application.wsgi":
+            events.append((event, frame.f_lineno))
+        return tracer
+
+    executing.arm("application", made={"server": "options"})
+    executing.finder._imported = wrap
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        assert execute("application", "word = 1\nword = 2\n") == "wrapped 2"
+        assert sys.gettrace() is tracer
+    finally:
+        sys.settrace(before)
+    assert [event for event, _ in events] == ["call", "line", "line", "return"]
+
+
+def test_nothing_of_the_import_system_is_replaced_where_nothing_is_made(hooked):
+    before = _frozen_importlib_external._fix_up_module
+    hooked.arm()
+    assert _frozen_importlib_external._fix_up_module is before

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
+import sys
 import threading
 import traceback
 import types
@@ -13,6 +15,7 @@ import pytest
 from tests.engine import Engine, work_span
 
 from apm_run import guard
+from apm_run.conventions import wsgi
 from apm_run.instrument.patch import instrument
 from apm_run.instrument.vocabulary import (
     Annotate,
@@ -21,6 +24,7 @@ from apm_run.instrument.vocabulary import (
     Exchange,
     Greenlet,
     Instrumentation,
+    Learn,
     Serve,
     Subscribe,
     Target,
@@ -469,3 +473,98 @@ def test_exchange_is_all_or_nothing(engine, missing):
     results = apply(engine, library(Connection=connection), Exchange(path, work_span, **names))
     assert results[path].startswith("skipped: no ")
     assert {name: vars(connection)[name] for name in methods} == methods
+
+
+# Applications that are looked up in a module
+
+
+def application(environ, start_response, *, extra=None):
+    """It answers."""
+    assert current.get() is not None
+    return [start_response("200 OK", [])]
+
+
+class Application:
+    def __call__(self, environ, start_response):
+        return application(environ, start_response)
+
+
+def asked(app):
+    return app({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: b"started")
+
+
+def test_an_application_that_is_a_function(engine):
+    application.setting = 5
+    module = library(application=application)
+    assert apply(engine, module, Serve("library:application", wsgi, itself=True)) == {"library:application": "wrapped"}
+    served = module.application
+    assert inspect.isfunction(served)
+    assert (served.__name__, served.__doc__, served.setting) == ("application", "It answers.", 5)
+    assert inspect.signature(served) == inspect.signature(application)
+    assert len(asked(served)) == 1
+    assert len(engine.sink.transactions) == 1
+
+
+def test_an_application_that_is_an_instance(engine):
+    kind = type("Application", (Application,), {})
+    app = kind()
+    module = library(application=app)
+    assert apply(engine, module, Serve("library:application", wsgi, itself=True)) == {"library:application": "wrapped"}
+    assert module.application is app
+    assert type(app) is kind
+    asked(app)
+    assert len(engine.sink.transactions) == 1
+    assert not hasattr(Application.__call__, "__wrapped__")
+
+
+def test_an_application_of_a_type_in_c(engine):
+    partial = functools.partial(application, extra=1)
+    module = library(application=partial)
+    assert apply(engine, module, Serve("library:application", wsgi, itself=True)) == {"library:application": "wrapped"}
+    assert module.application.keywords == {"extra": 1}
+    asked(module.application)
+    assert len(engine.sink.transactions) == 1
+
+
+@pytest.mark.parametrize(("there", "why"), [({}, "no application"), ({"application": Application}, "a class")])
+def test_what_is_no_application_to_be_patched(engine, there, why):
+    module = library(**there)
+    (result,) = apply(engine, module, Serve("library:application", wsgi, itself=True)).values()
+    assert result.startswith("skipped: ")
+    assert why in result
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="older ones keep the traceback apart from the exception")
+def test_what_such_an_application_raises_is_as_bare(engine):
+    def failing(environ, start_response):
+        raise ValueError
+
+    module = library(application=failing)
+    apply(engine, module, Serve("library:application", wsgi, itself=True))
+    with pytest.raises(ValueError) as caught:
+        asked(module.application)
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[1:] == ["asked", "failing"]
+
+
+def test_what_a_server_tells_of_its_applications(engine):
+    further = Serve("other:application", wsgi, itself=True)
+    module = library(options={"module": b"other"})
+    results: dict[str, str] = {}
+    target = Learn("library:options", lambda options: (further,) if options == {"module": b"other"} else ())
+    learned = instrument(Instrumentation("library", "", (target,)), module, engine.tracer, results)
+    assert learned == [further]
+    assert results == {"library:options": "wrapped"}
+    assert Instrumentation("library", "", (target,)).extended(learned).triggers() == {"library", "other"}
+
+
+def test_applications_that_a_server_shows_before_each_request(engine):
+    subscribers = []
+    module = library(subscribe=subscribers.append)
+    target = Serve("library:subscribe", wsgi, event=("request_started", "application_object"))
+    assert apply(engine, module, target) == {"library:subscribe": "wrapped"}
+    (subscriber,) = subscribers
+    assert subscriber("request_finished", application_object=application) is None
+    assert subscriber("request_started", request_id=1) is None
+    asked(subscriber("request_started", application_object=application, request_id=1)["application_object"])
+    assert len(engine.sink.transactions) == 1

@@ -102,6 +102,7 @@ class Agent:
             if self.__dict__.setdefault("_built", tracer) is tracer:
                 self.exporter = exporter
                 exporter.holds = self._hold
+                tracer.claimed = exporter.prepare
                 exporter.looks = tracer.look
                 self._keep_time()
                 self._program.begin(tracer, self._start_ns, self._timestamp, self._hold)

@@ -109,6 +109,14 @@ class Exporter:
         if worker is not None:
             worker.outbox.gone(id)
 
+    def prepare(self) -> None:
+        """Events will come: load what takes them now, and not while the first request waits for it."""
+        try:
+            if not self._settings.disable_send:
+                from apm_run.export import outbox, statedir, transport, worker  # noqa: F401
+        except Exception:
+            guard.failed("export.prepare")
+
     def flush(self, timeout: float) -> bool:
         """Send now. Whether everything put so far was answered (taken or finally rejected).
 

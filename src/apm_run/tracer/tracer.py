@@ -92,6 +92,8 @@ class Tracer:
         self.settings = settings
         self.sink = sink
         self.ambient: Transaction | None = None
+        #: Called when the program is found to be a server or worker; must not raise.
+        self.claimed: Callable[[], None] | None = None
         self.active: bool = settings.recording
         #: Targets that have failed too often, by their paths: calls pass them straight through.
         self.switched_off: set[str] = set()
@@ -181,6 +183,8 @@ class Tracer:
         """
         ambient, self.ambient = self.ambient, None
         if ambient is not None:
+            if self.claimed is not None:
+                self.claimed()
             self._live.pop(ambient.id, None)
             if ambient.opened:
                 self.end_transaction(ambient)

@@ -334,6 +334,17 @@ def test_headers_without_a_tracestate(engine):
     assert engine.tracer.headers(transaction) == {"traceparent": f"00-{'ab' * 16}-{transaction.id}-01"}
 
 
+def test_who_prepares_for_requests_is_told_once_that_a_program_is_claimed(engine):
+    told = []
+    engine.tracer.claimed = lambda: told.append(engine.tracer.ambient)
+    engine.tracer.claim()
+    assert told == []
+    engine.tracer.begin_ambient("program", 0, 0, None)
+    engine.tracer.claim()
+    engine.tracer.claim()
+    assert told == [None]
+
+
 def test_claimed_programs_are_nobodys_parent(engine):
     engine.tracer.begin_ambient("program", 1, 1, TraceContext("ab" * 16, "cd" * 8, True, ""))
     assert engine.tracer.ambient.parent_id == "cd" * 8

@@ -1,4 +1,5 @@
-"""The program's own transaction, and the ends that no ``atexit`` sees: ``os._exit`` and ``os.exec*`` (design 5, 5a).
+"""The program's own transaction, and the ends that no ``atexit`` sees: ``os._exit``, ``os.exec*`` and
+``signal.raise_signal`` (design 5, 5a).
 
 These functions are replaced when the first event of a process waits, or the first span of the program's own transaction
 has begun, and send for at most 0.3 s before they do what they do. An idle program keeps the originals.
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Seconds that sending may delay such an end.
 DELAY = 0.3
+
+#: Signals that end a process which raises them and has no handler for them. uvicorn does when it has shut down.
+_DEADLY = frozenset((_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGKILL, _signal.SIGTERM))
 
 
 class StandIn:
@@ -114,14 +118,28 @@ def watch(agent: Agent) -> None:
         except Exception:
             failed("os.exec")
 
+    def die(*args: Any) -> None:
+        try:
+            number = args[0]
+            blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+            if number in _DEADLY and _signal.getsignal(number) == _signal.SIG_DFL and number not in blocked:
+                agent.hard_exit(number, DELAY)
+        except Exception:
+            failed("signal.raise_signal")
+
     for name, first in (("_exit", leave), ("execv", become), ("execve", become)):
-        original = getattr(os, name)
-        if type(original) is StandIn:
-            continue
+        _stand_in(name, first, "posix", "os")
+    _stand_in("raise_signal", die, "_signal", "signal")
+
+
+def _stand_in(name: str, first: Callable[..., None], *modules: str) -> None:
+    """Replace a built-in function in the module that defines it and, where that is loaded, in the one known for it."""
+    original = getattr(sys.modules[modules[0]], name)
+    if type(original) is not StandIn:
         stand = StandIn(original, first)
-        for module in (os, sys.modules["posix"]):
-            if getattr(module, name) is original:
-                setattr(module, name, stand)
+        for module in modules:
+            if getattr(sys.modules.get(module), name, None) is original:
+                setattr(sys.modules[module], name, stand)
 
 
 class Program:

@@ -88,6 +88,7 @@ ENDS: dict[str, End] = {
     "SIGTERM, handler with os._exit": End(
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(5))\nwork()\nos.kill(os.getpid(), 15)\ntime.sleep(60)\n"
     ),
+    "signal.raise_signal(SIGTERM)": End("work()\nsignal.raise_signal(signal.SIGTERM)\ntime.sleep(60)\n"),
     "os._exit": End("work()\nos._exit(4)\n"),
     "os.execv": End("work()\nos.execv('/bin/echo', ['echo', 'other'])\n"),
     "os.execvp": End("work()\nos.execvp('echo', ['echo', 'other'])\n"),

@@ -127,7 +127,8 @@ def stable(value: Any, ports: dict[int, int], key: str = "") -> Any:
 class Served:
     """One server process.
 
-    ``sink`` makes it traced. ``ready``: it serves once it has written this text so many times.
+    ``sink`` makes it traced. ``ready``: it serves once it has written this text so many times. ``files``: what its
+    working directory holds.
     """
 
     def __init__(
@@ -136,11 +137,15 @@ class Served:
         sink: Sink | None = None,
         env: dict[str, str] | None = None,
         ready: tuple[str, int] = ("", 0),
+        files: dict[str, str] | None = None,
     ) -> None:
         self.command = [PYTHON, *map(str, command)]
         self._ready = ready
         self._sink = sink
         self._folder = tempfile.TemporaryDirectory()
+        self.folder = Path(self._folder.name)
+        for name, text in (files or {}).items():
+            (self.folder / name).write_text(text)
         own = {"PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0", "HOME": self._folder.name}
         paths = [str(APPS)]
         if sink is not None:
@@ -161,7 +166,7 @@ class Served:
             start_new_session=True,
         )
         try:
-            self._until(self._listens)
+            self.until(self._listens)
         except BaseException:
             self.__exit__()
             raise
@@ -213,11 +218,12 @@ class Served:
         text = re.sub(
             r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d+| \+0000)?|\d\d/\w{3}/\d{4}[ :]\d\d:\d\d:\d\d", "TIME", text
         )
-        text = re.sub(r"(pid: |process \[|\[|PORT \()\d+\b", r"\1PID", text)
+        text = re.sub(r"(pid: ?|process \[|\[|PORT \()\d+\b", r"\1PID", text)
         lines = re.sub(r"0x[0-9a-f]+", "ADDRESS", text).splitlines()
         return sorted(line for line in lines if sys.version_info >= (3, 11) or not line.startswith("  "))
 
-    def _until(self, condition: Callable[[], bool]) -> None:
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Until a condition on what it does holds."""
         deadline = time.monotonic() + _WAIT
         while not condition():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -320,6 +326,44 @@ class Served:
         assert self._sink is not None
         self._sink.wait(lambda _: condition(), _WAIT)
         self._sink.wait_idle(0.05)
+
+
+#: What depends on time alone: bare hypercorn logs now and then that the client of an answered request has gone before
+#: it was done with it.
+TIMING = '" - - "'
+
+
+class Ended(Served):
+    """A server that is ended by SIGTERM to its first process, as by a supervisor."""
+
+    def processes(self) -> set[int]:
+        """It and its children, of any generation."""
+        found, left = set(), [self._process.pid]
+        while left:
+            found.add(pid := left.pop())
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children") as children:
+                    left.extend(map(int, children.read().split()))
+        return found
+
+    def end(self) -> int:
+        """Its exit status."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(30)
+
+    def flush(self) -> None:
+        """What was left is sent by ``apm-run flush``."""
+        command = [sys.executable, "-m", "apm_run", "flush", "--server-url", self._env["ELASTIC_APM_SERVER_URL"]]
+        env = {name: value for name, value in self._env.items() if name != "PYTHONPATH"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+
+    @property
+    def log(self) -> list[str]:
+        """Its lines; others have pids and parts of seconds too, uWSGI's and Apache's the time in words."""
+        varying = r"PID: \d+|^\(\d+\)|(?<= )\d+\.\d{3,6}$|\d+ seconds|(?:on |^)\[\w{3} \w{3} [^\]]*\]|pid \d+:tid \d+"
+        lines = sorted(re.sub(varying, "NUMBER", line) for line in super().log)
+        return [line for line in lines if TIMING not in line]
 
 
 def compare(

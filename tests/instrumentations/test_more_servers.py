@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import socket
-import subprocess
 import sys
 from difflib import unified_diff
 from typing import Any
 
 import pytest
-from tests.instrumentations.served import Served, compare
+from tests.instrumentations.served import Ended, Served, compare
 from tests.receiver import Sink
 
 WAITRESS = ("-m", "waitress", "--listen", "127.0.0.1:0")
@@ -53,9 +50,6 @@ if sys.version_info < (3, 10):
 ALONE = ("waitress", "hypercorn asgi", "hypercorn wsgi", "daphne asgi", "uwsgi", "gevent", "eventlet")
 #: Servers that end by the signal itself, or end their workers so, in the middle of whatever they do.
 KILLED = ("waitress", "gevent", "eventlet", *(name for name in SERVERS if "uwsgi" in name))
-#: What depends on time alone: bare hypercorn logs now and then that the client of an answered request has gone before
-#: it was done with it.
-TIMING = '" - - "'
 ALL = pytest.mark.parametrize("server", SERVERS)
 COUNT = 20
 
@@ -71,39 +65,6 @@ def options(server: str, app: str) -> tuple[list[str], dict[str, Any]]:
 
 def framework(server: str) -> str:
     return "starlette_shop:app" if "asgi" in server else "flask_shop:app"
-
-
-class Ended(Served):
-    """A server that is ended by SIGTERM to its first process, as by a supervisor."""
-
-    def processes(self) -> set[int]:
-        """It and its children, of any generation."""
-        found, left = set(), [self._process.pid]
-        while left:
-            found.add(pid := left.pop())
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/children") as children:
-                    left.extend(map(int, children.read().split()))
-        return found
-
-    def end(self) -> int:
-        """Its exit status."""
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(30)
-
-    def flush(self) -> None:
-        """What was left is sent by ``apm-run flush``."""
-        command = [sys.executable, "-m", "apm_run", "flush", "--server-url", self._env["ELASTIC_APM_SERVER_URL"]]
-        env = {name: value for name, value in self._env.items() if name != "PYTHONPATH"}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-
-    @property
-    def log(self) -> list[str]:
-        """Its lines; others have pids and parts of seconds too, and uWSGI's the time in words."""
-        varying = r"PID: \d+|^\(\d+\)|(?<= )\d+\.\d{3,6}$|\d+ seconds|on \[\w{3} \w{3} .*\]"
-        lines = sorted(re.sub(varying, "NUMBER", line) for line in super().log)
-        return [line for line in lines if TIMING not in line]
 
 
 @pytest.mark.parametrize("app", ["framework", "plain"])

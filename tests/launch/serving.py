@@ -238,7 +238,7 @@ def missing(python: str, way: str) -> str:
 class Serving(Ended):
     """A server of the matrix at work."""
 
-    def __init__(self, server: Server, python: str, sink: Sink | None) -> None:
+    def __init__(self, server: Server, python: str, sink: Sink | None, apache: str = APACHE) -> None:
         super().__init__(*server.command, sink=sink, ready=server.ready, files=FILES)
         with socket.socket() as free:  # for a server that does not tell which port it has been given
             free.bind(("127.0.0.1", 0))
@@ -247,11 +247,11 @@ class Serving(Ended):
         self.command = [word.format(port=port, folder=self.folder) for word in server.command]
         self.state = self.folder
         if self.command[0].startswith("/"):
-            self._apache(port)
+            self._apache(port, apache)
         else:
             self.command.insert(0, python)
 
-    def _apache(self, port: int) -> None:
+    def _apache(self, port: int, configuration: str) -> None:
         """It may read nothing but its own folder where it gives up root, and so may what traces it."""
         user = ""
         self.state = self.folder / "state"
@@ -261,7 +261,7 @@ class Serving(Ended):
             user = "User nobody\nGroup nogroup"
             self.folder.chmod(0o755)
             os.chown(self.state, nobody.pw_uid, nobody.pw_gid)
-        (self.folder / "apache.conf").write_text(APACHE.format(folder=self.folder, port=port, user=user))
+        (self.folder / "apache.conf").write_text(configuration.format(folder=self.folder, port=port, user=user))
         hidden = shutil.ignore_patterns("__pycache__", "local", "cli")
         shutil.copytree(ROOT / "src" / "apm_run", self.folder / "src" / "apm_run", ignore=hidden)
         shutil.copytree(ROOT / "bootstrap", self.folder / "bootstrap", ignore=hidden)

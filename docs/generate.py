@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from apm_run.config import OPTIONS, Option
+from apm_run.ends import TOOLS
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -57,12 +58,25 @@ match, and case does not count unless the pattern begins with `(?-i)` |
 | mapping | pairs `key=value` separated by commas |
 
 In a file booleans and numbers may be TOML's own, lists arrays, and mappings tables.
+
+## Which programs are traced
+
+`apm-run COMMAND` traces every Python program in the tree of processes that `COMMAND` is the root of. Two variables
+change that; they are read at the start of each program, so they can be set anywhere in the tree.
+
+- `APM_RUN_CHILDREN=0`: what a traced program starts is started as without `apm-run`, and so is what it becomes by
+  `os.exec*`. Traced is each Python program that no traced one has started: `apm-run python app.py`, and with
+  `apm-run sh start.sh` every one that the script starts. Children that a program forks are the same program and stay
+  traced: a server's workers are, what a reloader or `multiprocessing`'s spawn starts is not.
+- `APM_RUN_TOOLS=1`: package managers and developers' tools are traced too. Without it these run untouched, whatever
+  they are started by (as `pip`, `pip3.11` or `python -m pip`), and so does what `pre-commit` runs and what a debugger
+  debugs; what they start for the user (`poetry run python app.py`) is traced: {tools}.
 """
 
 
 def configuration() -> str:
     """Return the page of all options."""
-    parts = [_HEAD]
+    parts = [_HEAD.replace("{tools}", ", ".join(f"`{name}`" for name in sorted(TOOLS)))]
     group = ""
     for option in OPTIONS:
         if option.group != group:

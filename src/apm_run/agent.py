@@ -11,7 +11,18 @@ import os
 import sys
 from time import perf_counter_ns, time_ns
 
-from apm_run.ends import DELAY, Program, Undisturbed, is_pool_worker, program_name, stay_interrupted, watch
+from apm_run.ends import (
+    DELAY,
+    TOOL,
+    Program,
+    Undisturbed,
+    is_pool_worker,
+    is_tool,
+    program_name,
+    stay_interrupted,
+    watch,
+    watch_exec,
+)
 from apm_run.guard import failed, say
 from apm_run.instrument import hook, registry
 
@@ -23,13 +34,16 @@ if TYPE_CHECKING:
     from apm_run.export import Exporter
     from apm_run.instrument.vocabulary import Instrumentation
     from apm_run.report import Reporter
-    from apm_run.tracer import Tracer
+    from apm_run.tracer import Tracer, Transaction
 
 #: The running agent of this process, or None.
 running: Agent | None = None
 
 #: The package of the official agent: a program that imports it is traced by that one, and not by us.
 OFFICIAL = "elasticapm"
+
+#: Modules through which programs start others.
+STARTERS = ("subprocess", "multiprocessing.forkserver", "multiprocessing.spawn")
 
 
 class Agent:
@@ -46,7 +60,8 @@ class Agent:
         self._tracer: Tracer | None = None
         #: The delivery side, once there is a tracer.
         self.exporter: Exporter | None = None
-        self._program = Program()
+        #: Its own transaction.
+        self.program = Program()
         # Imported before there was a tracer, and of use only with one.
         self._late: list[ModuleType] = []
         # For the report that doctor prints.
@@ -105,7 +120,7 @@ class Agent:
                 tracer.claimed = exporter.prepare
                 exporter.looks = tracer.look
                 self._keep_time()
-                self._program.begin(tracer, self._start_ns, self._timestamp, self._hold)
+                self.program.begin(tracer, self._start_ns, self._timestamp, self._hold)
                 os.register_at_fork(after_in_child=self._forked)
             self._tracer = self._built
             if self.aside:
@@ -132,14 +147,25 @@ class Agent:
 
     def arm(self) -> None:
         """Wait for the imports of the program."""
+        if is_tool():
+            self.aside = TOOL
+            return
         if _configured() and not (self.settings.enabled and self.settings.instrument):
             name = "instrument" if self.settings.enabled else "enabled"
             self.aside = f"{name} is false ({self.settings.origin(name)})"
             return
         self.triggers = {**registry.triggers(), OFFICIAL: []}
+        if os.environ.get("APM_RUN_CHILDREN") == "0":
+            from apm_run import children
+
+            children.give_back()
+        else:
+            self.triggers.update({name: [] for name in STARTERS})
+        if self.program.inherit():
+            watch_exec(self)
         self.early = frozenset(name for name in self.triggers if name in sys.modules)
         hook.arm(self.triggers, self.imported, registry.MADE)
-        self._program.watch_exit()
+        self.program.watch_exit()
         atexit.register(self.exit)
 
     def imported(self, module: ModuleType) -> None:
@@ -150,6 +176,12 @@ class Agent:
                 return
             if self._tracer is None and _in_sub_interpreter():
                 self.aside = "a sub-interpreter"
+            if module.__name__ in STARTERS:
+                if not self.aside:
+                    from apm_run import children
+
+                    children.watch(self, module)
+                return
             if self.aside or not (self.settings.enabled and self.settings.instrument):
                 return
             if module.__name__ == OFFICIAL:
@@ -200,7 +232,7 @@ class Agent:
             if _configured() and not self.settings.enabled:
                 return
             if not self.aside and not (self._tracer is None and _in_sub_interpreter()):
-                self._program.end(self)
+                self.program.end(self)
             if self._tracer is not None:
                 self._tracer.abandon()
                 self._tracer.collect()
@@ -233,15 +265,34 @@ class Agent:
         exporter = self.exporter
         if exporter is None or self.aside:
             return
-        before = self._program.end_hard(self, status)
+        before = self.program.end_hard(self, status)
         if not stays:
             self.tracer.abandon()
         self.tracer.collect()
         with Undisturbed():
             exporter.close(limit, last=not stays and not is_pool_worker())
         if stays and before is not None:
-            self._program.again(self.tracer, before, self._hold)
+            self.program.again(self.tracer, before, self._hold)
         self.tell("running" if stays else "ended")
+
+    def link(self) -> Transaction | None:
+        """The program's own transaction, which something is to be started below: then it is reported."""
+        ambient = self.tracer.ambient
+        if ambient is not None:
+            ambient.linked = True
+            self._hold()
+        return ambient
+
+    def adopt(self, parent: tuple[str, str] | None) -> None:
+        """The process works for another one than that which started it.
+
+        :param parent: ``TRACEPARENT`` and ``TRACESTATE`` of that one, None if there is nothing to continue.
+        """
+        program = self.program
+        if parent != program.parent:
+            program.parent = parent
+            if self._tracer is not None and self._tracer.ambient is not None:
+                program.begin(self._tracer, self._start_ns, self._timestamp, self._hold)
 
     def _keep_time(self) -> None:
         """A forked child begins when it begins."""
@@ -255,7 +306,7 @@ class Agent:
             if self._tracer is not None:
                 self._tracer.forked()
                 self._keep_time()
-                self._program.forked(self._tracer, self._hold)
+                self.program.forked(self._tracer, self._hold)
         except Exception:
             failed("fork")
 

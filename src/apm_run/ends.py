@@ -2,7 +2,8 @@
 ``signal.raise_signal`` (design 5, 5a).
 
 These functions are replaced when the first event of a process waits, or the first span of the program's own transaction
-has begun, and send for at most 0.3 s before they do what they do. An idle program keeps the originals.
+has begun, and send for at most 0.3 s before they do what they do. An idle program keeps the originals. What another
+program becomes by ``os.exec*`` continues the trace.
 """
 
 from __future__ import annotations
@@ -29,22 +30,41 @@ DELAY = 0.3
 #: Signals that end a process which raises them and has no handler for them. uvicorn does when it has shut down.
 _DEADLY = frozenset((_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGKILL, _signal.SIGTERM))
 
+#: Holds what ``TRACEPARENT`` does where a traced program has put that in the environment of another.
+TAKEN = "APM_RUN_TRACEPARENT"
+
+#: Programs that are left alone: package managers, checkers, debuggers. Not those that run the user's own program or
+#: tests (pytest, coverage, ipython). ``__pip-runner__.py`` and ``_in_process.py`` are what pip and build tools start.
+# fmt: off
+TOOLS = frozenset((
+    "pip", "pip3", "pipx", "pipenv", "poetry", "pdm", "hatch", "flit", "uv", "uvx", "conda", "mamba", "twine",
+    "virtualenv", "venv", "ensurepip", "easy_install", "get-pip.py", "pip.pyz", "virtualenv.pyz",
+    "__pip-runner__.py", "_in_process.py", "setup.py", "compileall", "py_compile", "tox", "nox", "pre-commit",
+    "pre_commit", "black", "ruff", "mypy", "dmypy", "stubgen", "pyright", "basedpyright", "pylint", "flake8",
+    "isort", "autopep8", "yapf", "bandit", "pdb", "ipdb", "pudb", "pudb3", "debugpy", "pydevd", "pydevd.py",
+))
+# fmt: on
+#: Why.
+TOOL = "a package manager or developer's tool, which is left alone: APM_RUN_TOOLS=1 traces it too"
+
 
 class StandIn:
     """What stands for a built-in function: by all that a program can ask of it, that function."""
 
     __slots__ = ("_first", "_original")
 
-    def __init__(self, original: Callable[..., Any], first: Callable[..., None]) -> None:
-        """:param first: is called before, with the same arguments; what it raises is raised to the program."""
+    def __init__(self, original: Callable[..., Any], first: Callable[..., tuple[Any, ...] | None]) -> None:
+        """:param first: is called before, with the same arguments; what it raises is raised to the program. It may
+        return others for the positional ones.
+        """
         self._original = original
         self._first = first
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Do what comes first, then what the function does."""
-        self._first(*args, **kwargs)
+        others = self._first(*args, **kwargs)
         try:
-            return self._original(*args, **kwargs)
+            return self._original(*(args if others is None else others), **kwargs)
         except BaseException as end:
             end.__traceback__ = None  # from 3.11 on what is re-raised then shows no frame of ours
             raise
@@ -98,8 +118,27 @@ def is_pool_worker() -> bool:
     return getattr(process, "_parent_process", None) is not None
 
 
+def stand(
+    names: tuple[str, ...],
+    first: Callable[..., tuple[Any, ...] | None],
+    modules: tuple[str, str] = ("posix", "os"),
+) -> None:
+    """Put stand-ins in the place of built-in functions that are none yet.
+
+    :param modules: the one that defines them and the one that is known for it, which may not be loaded.
+    """
+    for name in names:
+        original = getattr(sys.modules[modules[0]], name, None)
+        if original is None or type(original) is StandIn:
+            continue
+        one = StandIn(original, first)
+        for module in modules:
+            if getattr(sys.modules.get(module), name, None) is original:
+                setattr(sys.modules[module], name, one)
+
+
 def watch(agent: Agent) -> None:
-    """Have these functions send first what waits in this process; once."""
+    """Have these functions send first what waits in this process."""
 
     def leave(*args: Any, **kwargs: Any) -> None:
         try:
@@ -108,15 +147,6 @@ def watch(agent: Agent) -> None:
         except BaseException:
             # Whatever happens, the program ends here.
             failed("os._exit")
-
-    def become(*args: Any, **kwargs: Any) -> None:
-        try:
-            path = args[0] if args else kwargs.get("path")
-            # execvp tries one directory after the other; a descriptor is taken as it is.
-            if isinstance(path, int) or os.access(path, os.X_OK):  # type: ignore[arg-type]
-                agent.hard_exit(0, DELAY, stays=True)
-        except Exception:
-            failed("os.exec")
 
     def die(*args: Any) -> None:
         try:
@@ -127,19 +157,30 @@ def watch(agent: Agent) -> None:
         except Exception:
             failed("signal.raise_signal")
 
-    for name, first in (("_exit", leave), ("execv", become), ("execve", become)):
-        _stand_in(name, first, "posix", "os")
-    _stand_in("raise_signal", die, "_signal", "signal")
+    stand(("_exit",), leave)
+    stand(("raise_signal",), die, ("_signal", "signal"))
+    watch_exec(agent)
 
 
-def _stand_in(name: str, first: Callable[..., None], *modules: str) -> None:
-    """Replace a built-in function in the module that defines it and, where that is loaded, in the one known for it."""
-    original = getattr(sys.modules[modules[0]], name)
-    if type(original) is not StandIn:
-        stand = StandIn(original, first)
-        for module in modules:
-            if getattr(sys.modules.get(module), name, None) is original:
-                setattr(sys.modules[module], name, stand)
+def watch_exec(agent: Agent) -> None:
+    """The same for those by which the process becomes another program, which continues the trace."""
+    execve = os.execve
+
+    def become(*args: Any, **kwargs: Any) -> None:
+        try:
+            path = args[0] if args else kwargs.get("path")
+            # execvp tries one directory after the other; a descriptor is taken as it is.
+            if isinstance(path, int) or os.access(path, os.X_OK):  # type: ignore[arg-type]
+                if agent.settings.flush_on_os_exit:
+                    agent.hard_exit(0, DELAY, stays=True)
+                from apm_run import children
+
+                children.become(agent, execve, args)
+        except Exception:
+            failed("os.exec")
+
+    if type(execve) is not StandIn:
+        stand(("execv", "execve"), become)
 
 
 class Program:
@@ -151,6 +192,31 @@ class Program:
         self._exit_code: object = None
         self._exited = False
         self._has_file = False
+        #: ``TRACEPARENT`` and ``TRACESTATE`` of who started this program.
+        self.parent: tuple[str, str] | None = None
+        #: The ``TRACEPARENT`` that it sees of itself, as it was given from outside.
+        self.given: str | None = None
+        #: It only forks others, which are asked for by other processes: it is not reported, they are.
+        self.serves = False
+
+    def inherit(self) -> bool:
+        """Find who started it. What a traced program has put in the environment is taken out of it again.
+
+        Without us it would not be there; and what this program starts is below this one, or nobody's.
+
+        :returns: whether there was something to take.
+        """
+        environ = os.environ
+        parent = environ.get("TRACEPARENT")
+        if parent is None:
+            return False
+        self.parent = (parent, environ.get("TRACESTATE", ""))
+        if environ.pop(TAKEN, None) != parent:
+            self.given = parent
+            return False
+        del environ["TRACEPARENT"]
+        environ.pop("TRACESTATE", None)
+        return True
 
     def watch_exit(self) -> None:
         """Hear what ``sys.exit`` is called with: at exit the interpreter does not tell any more."""
@@ -163,11 +229,10 @@ class Program:
             self._has_file = _has_file()
 
     def begin(self, tracer: Tracer, start_ns: int, timestamp: int, hold: Callable[[], None]) -> None:
-        """Begin it, as a child of what ``TRACEPARENT`` names where a traced program started this one."""
+        """Begin it, as a child of what ``TRACEPARENT`` named where a traced program started this one."""
         from apm_run import propagation
 
-        parent = os.environ.get("TRACEPARENT")
-        context = propagation.parse([parent], [os.environ.get("TRACESTATE", "")]) if parent else None
+        context = propagation.parse(self.parent[:1], self.parent[1:]) if self.parent else None
         tracer.begin_ambient(program_name(), start_ns, timestamp, context)
         self._held(tracer, hold)
 
@@ -192,14 +257,17 @@ class Program:
 
     def forked(self, tracer: Tracer, hold: Callable[[], None]) -> None:
         """A child continues the trace with a transaction of its own."""
-        if tracer.ambient is not None:
+        if tracer.ambient is not None and self.serves:
+            self.begin(tracer, perf_counter_ns(), time_ns() // 1000, hold)
+        elif tracer.ambient is not None:
             self.again(tracer, tracer.ambient, hold)
         self._exited, self._exit_code = False, None
+        self.serves = False
 
     def end_hard(self, agent: Agent, status: object) -> Transaction | None:
         """End it at an end without ``atexit``, if it has something to say; the transaction if so."""
         transaction = agent.tracer.ambient
-        if transaction is None or (transaction.silent and agent.brief()):
+        if transaction is None or self.serves or (transaction.silent and agent.brief()):
             return None
         transaction.outcome = transaction.result = "failure" if status not in (None, 0) else "success"
         _name(transaction)
@@ -215,18 +283,18 @@ class Program:
         return self._has_file and not _has_file()
 
     def end(self, agent: Agent) -> None:
-        """End it, unless it is claimed or has nothing to say: no span, no error, short, and no failure."""
+        """End it, unless it is claimed or has nothing to say: no span, no error, no child, short, and no failure."""
         error = _uncaught()
         failing = error is not None or (
             self._exited and not self._went_on() and self._exit_code not in (None, 0, False)
         )
-        if agent._tracer is None and not failing and agent.brief():
+        if not failing and (self.serves or (agent._tracer is None and agent.brief())):
             return
         tracer = agent.tracer
         transaction = tracer.ambient
         if error is not None:
             tracer.capture(error, transaction, transaction.id if transaction else None, handled=False)
-        if transaction is None:
+        if transaction is None or self.serves:
             return
         if transaction.silent and not failing and agent.brief():
             return
@@ -273,18 +341,42 @@ def program_name(argv: list[str] | None = None) -> str:
 
     :param argv: the words of an interpreter's command line; by default our own.
     """
-    if argv is None:
-        argv = _command()
-    for position, argument in enumerate(argv[1:], 1):
-        if argv[position - 1] in ("-W", "-X", "--check-hash-based-pycs"):  # it is their value
-            continue
-        if argument == "-m" and position + 1 < len(argv):
-            return argv[position + 1]
-        if argument == "-c":
-            return "python -c"
-        if not argument.startswith("-"):
-            return argument.rsplit("/", 1)[-1]
-    return "python"
+    return _program(_command() if argv is None else argv).rsplit("/", 1)[-1] or "python"
+
+
+def is_tool() -> bool:
+    """Whether the program is one of the :data:`TOOLS`, or something that pre-commit runs."""
+    program = _program(_command())
+    name = program.rsplit("/", 1)[-1]
+    found = (
+        name in TOOLS
+        # pip3.11, pip._internal; but black.py is a program like any other
+        or (name.partition(".")[0] in TOOLS and not name.endswith(".py"))
+        or "/debugpy/" in program + "/"
+        or os.environ.get("PRE_COMMIT") == "1"
+    )
+    return found and os.environ.get("APM_RUN_TOOLS") != "1"
+
+
+def _program(argv: list[str]) -> str:
+    """The script, the module, or ``python -c``; empty where the program comes from standard input."""
+    words = iter(argv[1:])
+    for word in words:
+        if not word.startswith("-"):
+            return word.rstrip("/")
+        if word == "-":
+            return ""
+        if word == "--check-hash-based-pycs":
+            next(words, "")
+        for position, letter in enumerate(word[1:], 2) if not word.startswith("--") else ():
+            if letter == "c":
+                return "python -c"
+            if letter in "mWX":  # what follows is its value, in this word or the next
+                value = word[position:] or next(words, "")
+                if letter == "m":
+                    return value
+                break
+    return ""
 
 
 def _command() -> list[str]:

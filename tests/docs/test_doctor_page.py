@@ -32,5 +32,5 @@ def test_states_and_areas(word):
 
 
 def test_verdicts():
-    names = ("TRACED", "QUIET", "SKIPPED", "UNTRACED", "UNDELIVERED", "UNSENT")
+    names = ("TRACED", "QUIET", "LEFT", "SKIPPED", "UNTRACED", "UNDELIVERED", "UNSENT")
     assert {getattr(doctor_run, name) for name in names} <= NAMED

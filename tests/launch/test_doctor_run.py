@@ -72,12 +72,33 @@ class TestVerdicts:
         )
         result = run(sink.url, sys.executable, "-c", program, state=tmp_path, code=1)
         assert [verdict for verdict, _ in verdicts(result)] == [
-            "hooked, no traffic", "hooked, no traffic", "not traced", "not traced", "traced",
+            "hooked, no traffic", "not traced", "not traced", "traced", "traced",
         ]  # fmt: skip
         reasons = [reason for verdict, reason in verdicts(result) if verdict == "not traced"]
         assert reasons == [
             "PYTHONPATH was removed on the way, by a script or the program that started it",
             "started with -I, which forbids tracing",
+        ]
+
+    def test_a_tool(self, sink, tmp_path):
+        """It is no problem that a package manager is not traced; what it starts is."""
+        program = "import subprocess, sys\nsubprocess.run([sys.executable, sys.argv[1]])\n"
+        words = script(tmp_path, program, "poetry"), script(tmp_path, WORK.replace("; ", "\n"), "app.py")
+        result = run(sink.url, sys.executable, *words, state=tmp_path / "state", code=0)
+        assert [verdict for verdict, _ in verdicts(result)] == ["left alone", "traced"]
+        reason = verdicts(result)[0][1]
+        assert reason == "a package manager or developer's tool, which is left alone: APM_RUN_TOOLS=1 traces it too"
+        assert finding(result, "processes", "poetry")["state"] == "note"
+
+    def test_without_children(self, sink, tmp_path):
+        program = (
+            f"{WORK}import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(0.5)'])"
+        )
+        env = {"APM_RUN_CHILDREN": "0"}
+        result = run(sink.url, sys.executable, "-c", program, state=tmp_path, env=env, code=0)
+        assert verdicts(result) == [
+            ("left alone", "a traced program has started it, and APM_RUN_CHILDREN=0 is set"),
+            ("traced", "1 transactions, 2 events accepted"),
         ]
 
     def test_not_delivered(self, tmp_path):

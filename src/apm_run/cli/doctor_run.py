@@ -16,6 +16,7 @@ from apm_run.cli import launch
 from apm_run.cli.doctor_findings import Finding
 from apm_run.cli.doctor_python import WITHOUT_OFFICIAL
 from apm_run.cli.doctor_tree import Tree, adopt_orphans, is_alive
+from apm_run.ends import TOOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _LOOK = 0.03
 _LINGER = 2.0
 
 #: Verdicts. The first three are fine.
-TRACED, QUIET, SKIPPED = "traced", "hooked, no traffic", "skipped"
+TRACED, QUIET, LEFT, SKIPPED = "traced", "hooked, no traffic", "left alone", "skipped"
 UNTRACED, UNDELIVERED, UNSENT = "not traced", "not delivered", "not sent"
 
 _FIXES = {
@@ -119,7 +120,7 @@ class Run:
         if report is not None:
             verdict, reason = judge(report)
         else:
-            verdict = UNTRACED
+            verdict = LEFT if seen is not None and seen.left else UNTRACED
             reason, fix = seen.reason() if seen is not None else ("", "")
         return {
             "pid": pid,
@@ -163,7 +164,7 @@ def _fix(verdict: str, reason: str) -> str:
 def judge(report: dict[str, Any]) -> tuple[str, str]:
     """The verdict on a process by its report, and the reason."""
     if report.get("aside"):
-        return SKIPPED, report["aside"]
+        return LEFT if report["aside"] == TOOL else SKIPPED, report["aside"]
     if not report["recording"]:
         return SKIPPED, "recording is false"
     if not report["transactions"]:
@@ -203,7 +204,7 @@ def findings(processes: list[dict[str, Any]], status: int | None) -> list[Findin
         text = f"COMMAND has ended and left processes behind ({pids}): what they do from now on is not seen here"
         fix = "tell the service to stay in the foreground, or see APM_RUN_REPORT (docs/reference/doctor.md)"
         found.append(Finding("processes", "running", "note", text, fix))
-    elif all(process["verdict"] == QUIET for process in processes) and not _crashed(status):
+    elif all(process["verdict"] in (QUIET, LEFT) for process in processes) and not _crashed(status):
         text = "nothing has happened that would be a transaction: no request was served, no call was made"
         fix = "send requests while doctor runs it, and end it with Ctrl-C"
         found.append(Finding("processes", "traffic", "note", text, fix))
@@ -221,6 +222,8 @@ def _of_verdict(name: str, process: dict[str, Any]) -> list[Finding]:
     verdict, text = process["verdict"], f"{process['verdict']}: {process['reason']}"
     if verdict in (TRACED, QUIET):
         return [Finding("processes", name, "ok", text)]
+    if verdict == LEFT:
+        return [Finding("processes", name, "note", text)]
     return [Finding("processes", name, "problem", text, process["fix"])]
 
 

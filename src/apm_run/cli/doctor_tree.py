@@ -83,7 +83,14 @@ class Python:
         self._named = PYTHON.match(os.path.basename(words[0])) is not None
         letters = "".join(flag[1:] for flag in flags)
         self._forbids = next((letter for letter in "IES" if letter in letters), None)
-        self._path = next((entry[11:] for entry in environ.split(b"\0") if entry.startswith(b"PYTHONPATH=")), None)
+        variables = environ.split(b"\0")
+        self._path = next((entry[11:] for entry in variables if entry.startswith(b"PYTHONPATH=")), None)
+        self._childless = b"APM_RUN_CHILDREN=0" in variables
+
+    @property
+    def left(self) -> bool:
+        """Whether it was asked for that it is not traced."""
+        return self._childless and os.fsencode(launch.bootstrap() or "") not in (self._path or b"").split(b":")
 
     def has_replaced(self, report: dict[str, Any]) -> bool:
         """Whether this is another program than the one that wrote the report, which has become it by ``exec``.
@@ -97,6 +104,8 @@ class Python:
         """Why it has not said anything of itself, and what to do about it."""
         if self._forbids is not None:
             return f"started with -{self._forbids}, which forbids tracing", f"leave out -{self._forbids}"
+        if self.left:
+            return "a traced program has started it, and APM_RUN_CHILDREN=0 is set", "leave out APM_RUN_CHILDREN=0"
         folder = launch.bootstrap()
         path = (self._path or b"").split(b":")
         if folder is not None and os.fsencode(folder) in path:

@@ -123,9 +123,9 @@ def _wrapper(
     if isinstance(target, Target):
         return wrap.function(original, wrap.Interceptor(target, tracer, where))
     if isinstance(target, Annotate):
-        return _preceded(original, _annotating(target, original, where))
+        return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):
-        return _preceded(original, _claiming(tracer, where))
+        return preceded(original, _claiming(tracer, where))
     if isinstance(target, Carry):
         return wrap.dressed(_carrying(target, original), original)
     if isinstance(target, Greenlet):
@@ -133,7 +133,7 @@ def _wrapper(
     return wrap.dressed(serving.calls(target, original, tracer, where), original)
 
 
-def _preceded(
+def preceded(
     original: Callable[..., Any], first: Callable[[tuple[Any, ...], dict[str, Any]], None]
 ) -> Callable[..., Any]:
     """The wrapper of a function, of its kind, that does something first: it must not raise."""

@@ -76,9 +76,9 @@ class Transaction:
     __slots__ = (
         "__weakref__", "_dropped", "_reads", "buffers", "child_ns", "children", "context", "counter", "end_ns",
         "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework", "full", "handed_over", "id",
-        "ignored", "last_error", "links", "look_ns", "name", "named_by_user", "opened", "outcome", "parent_id",
-        "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans", "start_ns", "stats",
-        "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
+        "ignored", "last_error", "linked", "links", "look_ns", "name", "named_by_user", "opened", "outcome",
+        "parent_id", "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans", "start_ns",
+        "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
 
     def __init__(
@@ -146,6 +146,8 @@ class Transaction:
         self._reads = 0
         #: How many of its spans were reported before its end, by the piece.
         self.handed_over: list[int] = []
+        #: Another program was started below it.
+        self.linked = False
         #: Whether an open record says that it has begun, and when that is to be looked at again.
         self.opened = False
         self.look_ns = start_ns + OLD_NS
@@ -192,5 +194,5 @@ class Transaction:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing has ended in it that is worth reporting."""
-        return not (self.spans or self.errors or self.opened or self.buffers or self.stats)
+        """Whether there is nothing in it or below it that is worth reporting."""
+        return not (self.spans or self.errors or self.opened or self.linked or self.buffers or self.stats)

@@ -68,9 +68,13 @@ change that; they are read at the start of each program, so they can be set anyw
   `os.exec*`. Traced is each Python program that no traced one has started: `apm-run python app.py`, and with
   `apm-run sh start.sh` every one that the script starts. Children that a program forks are the same program and stay
   traced: a server's workers are, what a reloader or `multiprocessing`'s spawn starts is not.
-- `APM_RUN_TOOLS=1`: package managers and developers' tools are traced too. Without it these run untouched, whatever
-  they are started by (as `pip`, `pip3.11` or `python -m pip`), and so does what `pre-commit` runs and what a debugger
-  debugs; what they start for the user (`poetry run python app.py`) is traced: {tools}.
+- `APM_RUN_TOOLS=1`: package managers and developers' tools are traced too. Without it they run untouched, however they
+  are started (`pip`, `pip3.11`, `python -m pip`), and so does what `pre-commit` runs and what a debugger debugs. What
+  they start for the user (`poetry run python app.py`) is traced. They are known by their names:
+  {tools}.
+
+A shell script that assigns `PYTHONPATH` anew, or unsets it, cuts the tree off, except for interpreters that `apm-run`
+is installed for: a `.pth` file in their `site-packages` finds the mark that the launcher has left in the environment.
 """
 
 

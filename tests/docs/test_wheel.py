@@ -43,6 +43,7 @@ def test_file_list(wheel: zipfile.ZipFile) -> None:
     assert set(wheel.namelist()) == {
         *package,
         "apm_run/_bootstrap/sitecustomize.py",
+        "apm_run.pth",
         LAUNCHER,
         f"{INFO}/METADATA",
         f"{INFO}/RECORD",
@@ -60,6 +61,7 @@ def test_only_source_and_the_files_of_the_page(wheel: zipfile.ZipFile) -> None:
 def test_bootstrap_and_launcher_are_those_of_the_repository(wheel: zipfile.ZipFile) -> None:
     bootstrap = (ROOT / "bootstrap/sitecustomize.py").read_bytes()
     assert wheel.read("apm_run/_bootstrap/sitecustomize.py") == bootstrap
+    assert wheel.read("apm_run.pth") == (ROOT / "bootstrap/apm_run.pth").read_bytes()
     launcher = wheel.read(LAUNCHER)
     assert launcher == (ROOT / "src/apm_run/cli/apm-run").read_bytes()
     assert launcher.startswith(b"#!/bin/sh\n")

@@ -41,7 +41,7 @@ _FROZEN = {b"MEI\x0c\x0b\x0a\x0b\x0e": "PyInstaller", b"NUITKA_ONEFILE_PARENT": 
 _IN_SCRIPTS = (
     (
         re.compile(r"(?:^|[\s;])PYTHONPATH=(?!\S*\$\{?PYTHONPATH)"),
-        "assigns PYTHONPATH and drops what was there: its Python programs start untraced",
+        "assigns PYTHONPATH and drops what was there: only interpreters that apm-run is installed for are traced then",
         "write PYTHONPATH=NEW:$PYTHONPATH",
     ),
     (re.compile(r"\bunset\s+(?:\S+\s+)*PYTHONPATH\b|\benv\s+-u\s*PYTHONPATH\b"), "unsets PYTHONPATH", "leave it set"),

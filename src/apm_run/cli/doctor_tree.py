@@ -116,7 +116,8 @@ class Python:
         elif folder is not None:
             change = "removed" if self._path is None else "replaced"
             text = f"PYTHONPATH was {change} on the way, by a script or the program that started it"
-            return text, "keep what was in it (PYTHONPATH=NEW:$PYTHONPATH), or put apm-run before python itself"
+            fix = "keep what was in it (PYTHONPATH=NEW:$PYTHONPATH), put apm-run before python, or install it there"
+            return text, fix
         text = "the agent could not be loaded there, or the process ended at its very start"
         return text, f"see whether its user can read {folder}, and try PYTHONPATH={folder} python -c pass"
 

@@ -7,6 +7,7 @@ one that it has made itself is not edited. What takes no environment (``os.syste
 from __future__ import annotations
 
 import os
+import posix
 import sys
 
 from apm_run.ends import TAKEN, StandIn, stand
@@ -15,10 +16,16 @@ from apm_run.guard import failed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from functools import partial
     from types import ModuleType
     from typing import Any
 
     from apm_run.agent import Agent
+else:
+    from _functools import partial
+
+#: Length of the arguments of ``fork_exec`` -> where ``preexec_fn`` is among them: below 3.11 and from there on.
+_PREEXEC = {21: 20, 23: 21}
 
 _NAMES = (b"TRACEPARENT", b"TRACESTATE", TAKEN.encode())
 
@@ -45,11 +52,17 @@ def watch(agent: Agent, module: ModuleType) -> None:
 def _watch_spawn(agent: Agent, module: ModuleType) -> None:
     def fork(*args: Any) -> tuple[Any, ...] | None:
         try:
-            if len(args) > 5 and args[5] is None:
-                environment = _environment(agent, None)
-                if environment is not None:
-                    entries = [name + b"=" + value for name, value in environment.items()]
-                    return (*args[:5], entries, *args[6:])
+            first = _PREEXEC.get(len(args))
+            if first is None or args[5] is not None:
+                return None
+            parent = parent_of_child(agent)
+            if parent is None:
+                return None
+            if args[first] is not None:
+                return (*args[:first], partial(_prepared, args[first], agent, parent), *args[first + 1 :])
+            environment = _merged(agent, None, parent)
+            if environment is not None:
+                return (*args[:5], [name + b"=" + value for name, value in environment.items()], *args[6:])
         except Exception:
             failed("subprocess")
         return None
@@ -58,8 +71,9 @@ def _watch_spawn(agent: Agent, module: ModuleType) -> None:
         try:
             # It has to be given one: its own says that there is none for this child.
             if len(args) == 3 and (args[2] is None or args[2] is os.environ):
-                environment = _environment(agent, args[2])
-                return None if environment is None else (*args[:2], environment)
+                parent = parent_of_child(agent)
+                environment = parent and _merged(agent, args[2], parent)
+                return (*args[:2], environment) if environment else None
         except Exception:
             failed("os.posix_spawn")
         return None
@@ -71,6 +85,23 @@ def _watch_spawn(agent: Agent, module: ModuleType) -> None:
         forks.fork_exec = StandIn(original, fork)  # type: ignore[attr-defined]
     if getattr(module, "_fork_exec", None) is original:
         module._fork_exec = forks.fork_exec  # type: ignore[attr-defined]
+
+
+def _prepared(preexec: Callable[[], object], agent: Agent, parent: tuple[str, str]) -> None:
+    """In the child, before it becomes the other program: ``preexec_fn`` may change the environment there.
+
+    So it is what that leaves which is inherited; and here no other thread reads it.
+    """
+    preexec()
+    try:
+        environment = _merged(agent, None, parent) or {}
+        for name in _NAMES:
+            if name in environment:
+                posix.putenv(name, environment[name])
+            elif environment:
+                posix.unsetenv(name)
+    except Exception:
+        failed("preexec_fn")
 
 
 def become(agent: Agent, execve: Callable[..., Any], args: tuple[Any, ...]) -> None:
@@ -126,15 +157,6 @@ def _header(agent: Agent, running: Any) -> tuple[str, str] | None:
     return headers["traceparent"], headers.get("tracestate", "")
 
 
-def _environment(agent: Agent, given: Mapping[str, str] | None) -> dict[bytes, bytes] | None:
-    """The environment of a child with the trace context in it; None where there is nothing to add.
-
-    :param given: what the child would get; None: the one of this process.
-    """
-    parent = parent_of_child(agent)
-    return None if parent is None else _merged(agent, given, parent)
-
-
 def _merged(agent: Agent, given: Mapping[str, str] | None, parent: tuple[str, str]) -> dict[bytes, bytes] | None:
     encode = os.fsencode
     environment = _own() if given is None else {encode(name): encode(value) for name, value in given.items()}
@@ -155,7 +177,6 @@ def _own() -> dict[bytes, bytes]:
 
     A module has a copy of it from the moment that it is made; so one is made (0.2 ms) and thrown away.
     """
-    posix: Any = sys.modules["posix"]
     create = getattr(posix, "_create_environ", None)  # from Python 3.14 on
     if create is None:
         import _imp

@@ -192,6 +192,25 @@ def test_the_environment_of_c_is_inherited(tmp_path, sink, state):
     assert links(sink) == [("parent.py", None)]
 
 
+def test_what_preexec_fn_does_to_the_environment(tmp_path, sink, state, child):
+    """In the child: nobody can know it before."""
+    source = (
+        "import os, subprocess, sys\n"
+        "def change():\n"
+        "    os.putenv('FRUIT', 'apple')\n"
+        "    os.environ['TREE'] = 'oak'\n"
+        f'told = {CHILD!r} + \'import os; print(os.environ.get("FRUIT"), os.environ.get("TREE"))\'\n'
+        "subprocess.run([sys.executable, '-c', told], preexec_fn=change)\n"
+        f"show = {SHOW!r}\n"
+        f"subprocess.run([sys.executable, '-c', show], preexec_fn=lambda: os.putenv('TRACEPARENT', {OUTER!r}))\n"
+        "print(os.environ.get('TREE'))\n"
+    )
+    found = both(tmp_path, source, sink, state, ELASTIC_APM_PROGRAM_TRANSACTION_MIN_DURATION="60s")
+    assert "apple oak" in found.stdout
+    assert OUTER in found.stdout
+    assert links(sink) == [("parent.py", None), ("python -c", "parent.py")]
+
+
 def test_failures_are_as_bare(tmp_path, sink, state):
     source = (
         "import os, subprocess, sys\n"

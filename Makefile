@@ -66,7 +66,7 @@ transparency: setup ## CPython's own test suite, bare and traced: no outcome may
 	$(BIN)/python integration/transparency.py $(ARGS)
 
 .PHONY: launch
-launch: setup ## All ways to end on every CPython found; writes docs/reference/launch-matrix.md (ARGS="--python 3.11")
+launch: setup ## All ways to start, end and serve, on every CPython found; writes docs/reference/launch-matrix.md (ARGS="--part ends")
 	$(BIN)/python integration/launch_matrix.py $(ARGS)
 
 .PHONY: versions

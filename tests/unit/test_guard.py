@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import runpy
 import subprocess
 import sys
@@ -234,8 +235,9 @@ def saying(monkeypatch, tmp_path, capfd):
 
 
 def pretend(monkeypatch, **functions):
-    """Replace functions of os for the module alone."""
-    monkeypatch.setattr(module, "os", types.SimpleNamespace(**{**vars(os), **functions}))
+    """Replace functions of the operating system for the module alone."""
+    for name, real in (("os", os), ("posix", posix)):
+        monkeypatch.setattr(module, name, types.SimpleNamespace(**{**vars(real), **functions}))
 
 
 def test_said_once_here(saying, tmp_path, monkeypatch):

@@ -94,10 +94,25 @@ def test_a_redirect_is_not_followed_and_said_so():
 @pytest.mark.parametrize("answer", [413, "early"])
 def test_a_batch_that_is_too_large_is_divided_and_a_single_event_dropped(answer, state):
     with Server(answers=[answer, answer, answer, 202]) as server, exporter(server.url) as made:
-        made.put(b"".join(event(n) for n in range(4)), 4)
+        made.put(b"".join(event(n, 70_000) for n in range(4)), 4)
         made.close()
         assert (made.stats.accepted, made.stats.rejected, made.stats.waiting) == (3, 1, 0)
         assert numbers(server.events)[-3:] == [1, 2, 3]
+        assert left(state) == []
+
+
+def test_a_server_that_finds_everything_too_large_costs_no_event(state):
+    with Server(answers=[413]) as server, exporter(server.url) as made:
+        made.put(b"".join(event(n) for n in range(8)), 8)
+        made.close()
+        worker = next(iter(made._workers.values()))
+        assert 30 < worker._pace.held_until - time.monotonic() < 40
+        assert (made.stats.rejected, made.stats.waiting) == (0, 8)
+        server.answers[:] = [202]
+        server.requests.clear()
+        assert made.flush(5)
+        made.close()
+        assert numbers(server.events) == list(range(8))
         assert left(state) == []
 
 

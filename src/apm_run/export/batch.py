@@ -19,8 +19,8 @@ RAW_LIMIT = 4 << 20
 
 def pack(
     outbox: Outbox | Leftovers, metadata: bytes, size: int, max_events: int, compress: bool
-) -> tuple[list[bytes], int]:
-    """The oldest waiting events behind the metadata line, and their number.
+) -> tuple[list[bytes], int, int]:
+    """The oldest waiting events behind the metadata line, their number, and their bytes before compression.
 
     :param size: bytes of the body after which no more is added (``api_request_size``).
     """
@@ -38,7 +38,7 @@ def pack(
         if length >= size or raw >= RAW_LIMIT or count >= max_events:
             break
     parts.append(finish())
-    return [part for part in parts if part], count
+    return [part for part in parts if part], count, raw
 
 
 def _coder(compress: bool) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:

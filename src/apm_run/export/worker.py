@@ -36,6 +36,8 @@ JUST = 1.0
 #: Seconds between two looks at what dead processes left; seconds the end may spend on one.
 ADOPT_EVERY = 60.0
 _SPARE = 0.1
+#: Bytes of an event that no server finds too large: one that says so will have nothing.
+_SMALL = 1 << 16
 #: Compressed bytes are not known before; events shrink at least that much.
 _SHRINK = 4
 _ALL = 1 << 62
@@ -330,10 +332,10 @@ class Worker:
         begun = limit.seen
         size, compress = self._settings.api_request_size, self._transport.compress
         try:
-            body, events = pack(source, source.metadata, size, self._max_events, compress)
+            body, events, raw = pack(source, source.metadata, size, self._max_events, compress)
             if not events:
                 return False
-            self._settle(source, self._transport.post(body, limit), events)
+            self._settle(source, self._transport.post(body, limit), events, raw)
         finally:
             self._limit = None
             source.unpin()
@@ -343,7 +345,7 @@ class Worker:
             self._latency = self.clock() - begun
         return not self._failed_at
 
-    def _settle(self, source: Source, answer: Answer, events: int) -> None:
+    def _settle(self, source: Source, answer: Answer, events: int, raw: int) -> None:
         """What the answer means for the events of the request and for the next request (design 5a, "Answers")."""
         status, stats = answer.status, self.stats
         stats.requests += 1
@@ -358,7 +360,7 @@ class Worker:
             log.write("warning", "send.rejected", f"{events - accepted} events: {'; '.join(answer.errors)}")
         elif status == 413 and events > 1:
             self._max_events = events // 2
-        elif status == 413:
+        elif status == 413 and raw > _SMALL:
             self._took(source, 1, 0)
             stats.reject(1, ["too large for the server"])
         else:

@@ -34,7 +34,7 @@ class Authority:
     def __init__(self, folder) -> None:
         self.ca = str(folder / "ca.pem")
         self.certificate = str(folder / "server.pem")
-        key = str(folder / "key.pem")
+        self.key = key = str(folder / "key.pem")
         extensions = folder / "ext"
         extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
         new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-days", "30"]

@@ -151,6 +151,16 @@ def test_a_pooled_connection_the_server_closed_is_no_failure():
         assert (made.stats.accepted, made.stats.resent, made.stats.last_error) == (2, 0, "")
 
 
+def test_what_a_reset_of_the_pooled_connection_repeats_is_counted():
+    with Server(answers=[202, "reset", 202]) as server, exporter(server.url) as made:
+        made.put(event(1), 1)
+        assert made.flush(5)
+        made.put(event(2) + event(3), 2)
+        assert made.flush(5)
+        assert numbers(server.events) == [1, 2, 3, 2, 3]
+        assert (made.stats.accepted, made.stats.resent, made.stats.last_error) == (3, 2, "")
+
+
 def test_one_connection_serves_many_requests():
     with Server() as server, exporter(server.url) as made:
         for number in range(5):

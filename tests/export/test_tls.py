@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
+from tests.export.conftest import Authority
 from tests.export.support import event, exporter, numbers
 from tests.servers import Server
 
@@ -39,6 +42,28 @@ def test_an_own_authority_is_trusted_by_file_and_by_environment(tls, monkeypatch
         monkeypatch.setenv("SSL_CERT_FILE", tls.ca)
         assert outcome(server.url) == (1, "")
         assert outcome(server.url, use_certifi="false") == (1, "")
+
+
+@pytest.mark.parametrize("option", ["server_ca_cert_file", "server_cert"])
+def test_files_that_are_renewed_with_the_servers_certificate_are_read_again(option, tls, tmp_path):
+    other = Authority(_folder(tmp_path / "other"))
+    file = tmp_path / "file.pem"
+    file.write_text(Path(other.ca if option == "server_ca_cert_file" else other.certificate).read_text())
+    with Server(tls=other.context) as server, exporter(server.url, **{option: file}) as made:
+        made.put(event(1), 1)
+        assert made.flush(5)
+        server.tls = tls.context
+        made._workers[os.getpid()]._transport.close()
+        made.put(event(2), 1)
+        assert not made.flush(0.5)
+        file.write_text(Path(tls.ca if option == "server_ca_cert_file" else tls.certificate).read_text())
+        assert made.flush(5)
+        assert numbers(server.events) == [1, 2]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
 
 
 def test_a_certificate_of_another_host_is_refused(tls):

@@ -50,6 +50,8 @@ class Transport:
         self._connection: Connection | None = None
         self._context: object = None
         self._pinned: bytes | None = None
+        #: Whether the last request went out twice: its pooled connection broke before there was an answer.
+        self.repeated = False
         self.compress = not self.address.is_loopback
         self._authorization = _authorization(settings, self.address)
         self.user_agent = ""
@@ -70,6 +72,7 @@ class Transport:
 
         :param body: compressed with gzip if :attr:`compress`.
         """
+        self.repeated = False
         try:
             return _understand(self._exchange(body, limit))
         except Unsent as error:
@@ -101,6 +104,7 @@ class Transport:
             return self._use(connection, head, body, limit)
         except Unsent as error:
             if error.kind == "reset" and not connection.begun:
+                self.repeated = True
                 return None
             raise
 
@@ -138,9 +142,14 @@ class Transport:
             from apm_run.export import trust
 
             self._context, self._pinned = trust.context(self._settings, self._environ)
-        certificate = connection.secure(self._context, self.address.host, limit)
-        if self._pinned is not None and certificate != self._pinned:
-            raise Unsent("tls", "TLS: its certificate is not the one in server_cert")
+        try:
+            certificate = connection.secure(self._context, self.address.host, limit)
+            if self._pinned is not None and certificate != self._pinned:
+                raise Unsent("tls", "TLS: its certificate is not the one in server_cert")
+        except Unsent:
+            # Whoever renews the server's certificate may have renewed our files as well.
+            self._context = None
+            raise
 
     def _tunnel(self, connection: Connection, proxy: Address, limit: Limit) -> None:
         host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host

@@ -349,6 +349,7 @@ class Worker:
         """What the answer means for the events of the request and for the next request (design 5a, "Answers")."""
         status, stats = answer.status, self.stats
         stats.requests += 1
+        stats.resent += events * self._transport.repeated
         stats.last_error = answer.reason
         accepted = min(answer.accepted or 0, events)
         if 200 <= status < 300 and not answer.reason:

@@ -69,6 +69,10 @@ transparency: setup ## CPython's own test suite, bare and traced: no outcome may
 launch: setup ## All ways to start, end and serve, on every CPython found; writes docs/reference/launch-matrix.md (ARGS="--part ends")
 	$(BIN)/python integration/launch_matrix.py $(ARGS)
 
+.PHONY: delivery
+delivery: setup ## Outages, kills, forks, a soak: what arrives; writes docs/reference/delivery.md (ARGS="--case kills")
+	$(BIN)/python integration/delivery.py $(ARGS)
+
 .PHONY: versions
 versions: setup ## Starlette and FastAPI of many releases; writes docs/reference/tested-versions.md
 	$(BIN)/python integration/versions.py $(ARGS)

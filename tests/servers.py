@@ -44,9 +44,10 @@ class Server:
     tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
+    port: int = 0
 
     def __enter__(self) -> Server:  # noqa: PYI034
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self.listener.getsockname()[1]
         self.open: list[socket.socket] = []
         self.ended = threading.Event()
@@ -122,9 +123,13 @@ class Server:
             return False
         body = stream.read(int(headers.get("content-length", "0")))
         with self.changed:
-            self.requests.append(Request(line, headers, body, number, time.monotonic()))
+            self.keep(Request(line, headers, body, number, time.monotonic()), answer)
             self.changed.notify_all()
         return self._answer(sock, answer)
+
+    def keep(self, request: Request, answer) -> None:
+        """A request was read and is about to be answered so."""
+        self.requests.append(request)
 
     def _answer(self, sock: socket.socket, answer) -> bool:
         if answer == "hang":

@@ -30,7 +30,7 @@ class Nowhere:
         pass
 
 
-def request(number):
+def request(number, application=application):
     """Serve one request, as a server would; traced as a transaction of type ``request``."""
     environ = {
         "REQUEST_METHOD": "GET",

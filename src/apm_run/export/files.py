@@ -24,7 +24,7 @@ def new_path(directory: str, pid: int) -> str:
     return os.path.join(directory, f"{pid}-{os.urandom(6).hex()}{SUFFIX}")
 
 
-def create(path: str) -> mmap | None:
+def create(path: str, size: int = SIZE) -> mmap | None:
     """A new segment file, mapped, all its bytes allocated; None when the disk will not have it."""
     try:
         handle = descriptors.lift(posix.open(path, _NEW | os.O_RDWR, 0o600))
@@ -32,8 +32,8 @@ def create(path: str) -> mmap | None:
         return None
     try:
         # A sparse file on a full disk would kill the program with SIGBUS.
-        os.posix_fallocate(handle, 0, SIZE)
-        return _map(handle)
+        os.posix_fallocate(handle, 0, size)
+        return _map(handle, size)
     except (OSError, ValueError):
         remove(path)
         return None
@@ -121,14 +121,14 @@ def touch(path: str) -> None:
         pass
 
 
-def _map(handle: int) -> mmap:
+def _map(handle: int, size: int) -> mmap:
     library = load("mmap")
     try:
         # From 3.13 on a mapping need not hold a descriptor.
-        mapping: mmap = library.mmap(handle, SIZE, trackfd=False)
+        mapping: mmap = library.mmap(handle, size, trackfd=False)
     except TypeError:
         taken = descriptors.mind_low(handle)
-        mapping = library.mmap(handle, SIZE)
+        mapping = library.mmap(handle, size)
         for number in taken:
             os.close(number)
     descriptors.keep(mapping)

@@ -12,7 +12,7 @@ from _collections import deque  # type: ignore[import-not-found]
 from apm_run.export import files, leftovers
 from apm_run.export.native import allocate_lock
 from apm_run.export.open_records import OpenRecords
-from apm_run.export.segment import EVENTS, METADATA, OPEN, RECORD_SIZE, SIZE, Segment
+from apm_run.export.segment import EVENTS, FIRST_SIZE, METADATA, OPEN, RECORD_SIZE, SIZE, Segment
 from apm_run.export.stored import pack
 
 TYPE_CHECKING = False
@@ -158,7 +158,7 @@ class Outbox:
             if packed is not None:
                 self.segments[self.segments.index(segment)] = packed
                 segment.drain()
-                self._free.append(segment)
+                self._set_free(segment)
         self.settle()
         return packed is not None
 
@@ -232,8 +232,8 @@ class Outbox:
                     self._open.ended(payload)
             elif kind != EVENTS:
                 # The next segment begins with it; what is open is durable at once.
-                if kind == OPEN:
-                    self._roll()
+                if kind == OPEN or active.size < SIZE:
+                    self._roll(kind)
                 pending.popleft()
             elif len(payload) + RECORD_SIZE > self._room:
                 self._divide(payload, events)
@@ -251,10 +251,14 @@ class Outbox:
         self._pending.appendleft((EVENTS, payload[middle:], events - lines))
         self._pending.appendleft((EVENTS, payload[:middle], lines))
 
-    def _roll(self) -> None:
-        """Begin a new segment: a drained one, a new file, or the oldest, whose events are then lost."""
+    def _roll(self, kind: int = EVENTS) -> None:
+        """Begin a new segment: a drained one, a new file, or the oldest, whose events are then lost.
+
+        :param kind: of the record that did not fit.
+        """
         active = self.segments[-1] if self.segments else None
-        if active is not None and not active.waiting:  # full of what is no event
+        again = active is not None and (self._is_usual(active) or (kind != EVENTS and self._is_small_enough(active)))
+        if active is not None and again and not active.waiting:  # full of what is no event
             self.backlog -= active.tail - active.offset
             self._recycle(active)
             return
@@ -269,36 +273,57 @@ class Outbox:
         for record in self._open.records():
             segment.append(OPEN, record, 0)
         segment.advance(0)
-        self._room = segment.size - segment.tail
+        self._room = SIZE - segment.tail
 
     def _recycle(self, segment: Segment) -> None:
         """The active segment starts anew where it is, so that a quiet process touches few pages; others wait."""
         segment.unpin()
-        if segment is self.segments[-1]:
+        if segment is self.segments[-1] and (self._is_usual(segment) or self._is_small_enough(segment)):
             self._begin(segment)
             return
         self.segments.remove(segment)
-        if type(segment) is Segment:
+        self._set_free(segment)
+
+    def _set_free(self, segment: Segment) -> None:
+        if self._is_usual(segment):
             self._free.append(segment)
         else:
             _remove_file(segment)
 
+    def _is_usual(self, segment: Segment) -> bool:
+        """Whether it can be used for anything: of full size, and in a file where the others are."""
+        in_place = (segment.path is None) == (self.directory is None)
+        return type(segment) is Segment and segment.size == SIZE and in_place
+
+    def _is_small_enough(self, segment: Segment | None = None) -> bool:
+        """Whether a small segment, or this one, is large enough for now: most of it is left for events."""
+        head = len(self.metadata) + sum(map(len, self._open.records()))
+        return head < FIRST_SIZE // 2 and (segment is None or segment.size == FIRST_SIZE)
+
     def _create(self) -> Segment | None:
         if self.directory is not None:
-            if files.usage(self.directory) + SIZE <= self.cap or self._evict_leftovers(self.directory):
+            size = FIRST_SIZE if not self.segments and self._is_small_enough() else SIZE
+            if files.usage(self.directory) + size <= self.cap or self._evict_leftovers(self.directory, size):
                 path = self._new_path()
-                mapping = files.create(path)
+                mapping = files.create(path, size)
                 if mapping is not None:
                     return Segment(mapping, path, self.stamp)
-            if any(segment.path is not None and not segment.pinned for segment in self.segments):
-                # The oldest make room, so that the newest are the durable ones.
-                return None
         in_memory = sum(segment.cost for segment in self.segments if segment.path is None)
-        return Segment(bytearray(SIZE), None, self.stamp) if in_memory < min(self.cap, MEMORY_CAP) else None
+        if in_memory >= min(self.cap, MEMORY_CAP):
+            return None
+        made = Segment(bytearray(SIZE), None, self.stamp)
+        usual = (segment for segment in self.segments if segment.path is not None and self._is_usual(segment))
+        oldest = next((segment for segment in usual if not segment.pinned), None)
+        if oldest is None:
+            return made
+        # The newest are to be the durable ones.
+        made.take(oldest)
+        self.segments[self.segments.index(oldest)] = made
+        return oldest
 
-    def _evict_leftovers(self, directory: str) -> bool:
+    def _evict_leftovers(self, directory: str, size: int) -> bool:
         """Make room at the expense of dead processes, whose events are older than ours; whether that succeeded."""
-        while files.usage(directory) + SIZE > self.cap:
+        while files.usage(directory) + size > self.cap:
             events = leftovers.evict_oldest(directory, self.paths)
             if events is None:
                 return False
@@ -313,7 +338,7 @@ class Outbox:
                 # Everything is in a request just now.
                 return Segment(bytearray(SIZE), None, self.stamp)
             self._give_up(oldest, "evicted")
-            if type(oldest) is Segment:
+            if self._is_usual(oldest):
                 return oldest
             made = self._create()
             if made is not None:
@@ -324,7 +349,7 @@ class Outbox:
         self._drop(reason, segment.waiting)
         self.done += segment.waiting
         self.backlog -= segment.tail - segment.offset
-        if type(segment) is not Segment:
+        if not self._is_usual(segment):
             _remove_file(segment)
 
     def _drop(self, reason: str, events: int) -> None:

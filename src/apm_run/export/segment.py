@@ -31,8 +31,9 @@ crc32 = _zlib.crc32
 
 MAGIC = b"apm-run\x00"
 VERSION = 1
-#: Bytes of a segment.
+#: Bytes of a segment, and of the first one of a process, which may never need more.
 SIZE = 1 << 20
+FIRST_SIZE = 1 << 16
 
 _fixed = Struct("<8sHHI")
 #: Native, so that the processor stores it in one go: a kill never leaves half a cursor.
@@ -150,6 +151,13 @@ class Segment:
     def cost(self) -> int:
         """Bytes it takes where it lies."""
         return self.size
+
+    def take(self, other: Segment) -> None:
+        """Hold what the other one, of the same size, holds."""
+        self.buffer[:] = other.buffer[:]
+        self.generation, self.sequence = other.generation, other.sequence
+        self.first, self.tail, self.offset = other.first, other.tail, other.offset
+        self.line, self.waiting = other.line, other.waiting
 
     def pin(self) -> bool:
         """Make it readable, safe from eviction; False when what it held is gone."""

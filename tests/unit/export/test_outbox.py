@@ -14,7 +14,7 @@ from tests.unit.export.support import ids, lines, outbox, segment, stamp, waitin
 
 from apm_run.export import files
 from apm_run.export import outbox as module
-from apm_run.export.segment import EVENTS, METADATA, SIZE, Segment, read
+from apm_run.export.segment import EVENTS, FIRST_SIZE, METADATA, SIZE, Segment, read
 from apm_run.export.stored import Stored
 
 
@@ -48,7 +48,7 @@ def test_what_was_put_comes_out_in_order_and_once(place):
     made = outbox(place)
     for number in range(0, 3000, 3):
         made.put(lines(number, number + 1, number + 2, size=700), 3)
-    assert len(made.segments) == 3
+    assert len(made.segments) == (3 if place is None else 4)
     assert made.waiting == 3000
     for step in (1, 999, 0, 1000, 1000):
         made.advance(step)
@@ -69,17 +69,58 @@ def test_a_quiet_process_stays_on_its_first_pages(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_many_processes_of_little_traffic_find_room(tmp_path):
+    parent = stamp(pid=os.getppid(), start=files.start_time(os.getppid()))
+    crowd = [outbox(tmp_path, cap=SIZE, stamp=parent) for _ in range(17)]
+    for made in crowd:
+        made.put(lines(1, 2), 2)
+    assert [made.durable for made in crowd] == [True] * 16 + [False]
+    assert {path.stat().st_size for path in tmp_path.iterdir()} == {FIRST_SIZE}
+    crowd[0].advance(2)
+    crowd[0].close()
+    crowd[-1].advance(2)
+    crowd[-1].put(lines(3), 1)
+    assert crowd[-1].durable, "as soon as there is room again"
+
+
+def test_what_is_too_large_for_the_first_segment_goes_into_the_next(tmp_path):
+    made = outbox(tmp_path)
+    made.put(lines(1, size=FIRST_SIZE), 1)
+    assert on_disk(tmp_path) == [1]
+    assert made.dropped == {}
+    made.put(lines(2), 1)
+    made.advance(2)
+    made.unpin()
+    assert [one.size for one in made.segments] == [SIZE]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_metadata_that_is_large_for_the_first_segment(tmp_path):
+    made = outbox(tmp_path)
+    made.put(lines(1), 1)
+    made.set_metadata(b"m" * FIRST_SIZE)
+    assert {read(path.read_bytes()).metadata for path in tmp_path.iterdir()} == {LINE, b"m" * FIRST_SIZE}
+    made.advance(1)
+    made.put(lines(2), 1)
+    assert [one.size for one in made.segments] == [SIZE]
+    other = outbox(tmp_path)
+    other.metadata = b"m" * FIRST_SIZE
+    other.put(lines(1), 1)
+    assert [one.size for one in other.segments] == [SIZE]
+
+
 def test_drained_segments_are_used_again(tmp_path):
     made = outbox(tmp_path)
     for number in range(3000):
         made.put(lines(number, size=1000), 1)
     made.advance(3000)
     before = set(tmp_path.iterdir())
-    for number in range(3000):
+    assert len(before) == 3, "the first, small one is gone"
+    for number in range(2900):
         made.put(lines(number, size=1000), 1)
     assert set(tmp_path.iterdir()) == before
-    assert waiting(made) == list(range(3000))
-    assert on_disk(tmp_path) == list(range(3000))
+    assert waiting(made) == list(range(2900))
+    assert on_disk(tmp_path) == list(range(2900))
 
 
 def test_each_segment_begins_with_the_metadata_known_by_then(tmp_path):
@@ -96,8 +137,9 @@ def test_each_segment_begins_with_the_metadata_known_by_then(tmp_path):
 
 def test_metadata_that_no_longer_fits_waits_for_the_next_segment(tmp_path):
     made = outbox(tmp_path)
-    made.put(lines(1), 1)
-    active = made.segments[0]
+    made.put(lines(1, size=FIRST_SIZE), 1)
+    made.advance(0)
+    (active,) = made.segments
     made.put(lines(2, size=active.size - active.tail - 70), 1)
     made.set_metadata(b"m" * 100)
     assert made.segments == [active]
@@ -139,7 +181,9 @@ def test_the_oldest_are_evicted_at_the_cap_and_counted(place):
     assert left == list(range(left[0], 5000))
     assert made.dropped == {"evicted": left[0]}
     assert made.waiting == len(left)
-    assert len(made.segments) == 2
+    in_files = [one.size for one in made.segments if one.path is not None]
+    assert sum(in_files) == (0 if place is None else 2 * SIZE)
+    assert len(made.segments) - len(in_files) == 2
     made.advance(len(left))
     assert (made.waiting, made.backlog) == (0, 0)
 
@@ -164,17 +208,27 @@ def test_the_newest_take_the_files_when_the_disk_is_full(tmp_path, monkeypatch):
     made = outbox(tmp_path)
     for number in range(1500):
         made.put(lines(number, size=1000), 1)
-    monkeypatch.setattr(files, "create", lambda path: None)
+    monkeypatch.setattr(files, "create", lambda *_: None)
     for number in range(1500, 4000):
         made.put(lines(number, size=1000), 1)
-    assert all(one.path is not None for one in made.segments)
+    assert waiting(made) == list(range(4000)), "the oldest wait in memory"
+    assert made.dropped == {}
+    assert [one.path is not None for one in made.segments][-2:] == [True, True]
+    assert on_disk(tmp_path)[-1] == 3999
+    for number in range(4000, 12_000):
+        made.put(lines(number, size=1000), 1)
+    assert on_disk(tmp_path)[-1] == 11_999
     left = waiting(made)
-    assert left[-1] == 3999
+    assert left == list(range(left[0], 12_000))
     assert made.dropped == {"evicted": left[0]}
+    made.advance(len(left))
+    made.unpin()
+    made.put(lines(1), 1)
+    assert made.durable
 
 
 def test_without_any_file_the_same_bytes_wait_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "create", lambda path: None)
+    monkeypatch.setattr(files, "create", lambda *_: None)
     made = outbox(tmp_path)
     for number in range(10_000):
         made.put(lines(number, size=1000), 1)
@@ -197,11 +251,11 @@ def test_leftovers_of_dead_processes_go_before_our_own(tmp_path):
     made = outbox(tmp_path, cap=3 * SIZE, stamp=stamp())
     made.stamp.pid = os.getpid()
     # Another's pid, or they would pass for living.
-    for number in range(1500):
+    for number in range(1000):
         made.put(lines(number, size=1000), 1)
     assert sorted(path.name for path in tmp_path.glob("9-*")) == ["9-2.seg"]
     assert made.dropped == {"evicted": 4}
-    for number in range(1500, 4000):
+    for number in range(1000, 9000):
         made.put(lines(number, size=1000), 1)
     assert list(tmp_path.glob("9-*")) == []
     assert made.dropped["evicted"] > 6
@@ -218,7 +272,7 @@ def test_packed_segments_make_room_and_come_out_in_order(place):
         pass
     assert [type(one) for one in made.segments] == [Stored] * (before - 1) + [Segment]
     assert sum(one.cost for one in made.segments) < 2 * SIZE
-    assert len(made._free) == before - 1
+    assert len(made._free) == before - (1 if place is None else 2)
     if place is not None:
         assert on_disk(place) == list(range(10, 5000))
     assert waiting(made) == list(range(10, 5000))
@@ -430,7 +484,8 @@ def test_the_metadata_of_a_fresh_outbox_is_the_provisional_line():
     assert segment().append(METADATA, LINE, 0)
 
 
-def test_several_small_ones_go_when_one_does_not_make_room(tmp_path):
+def test_several_small_ones_go_when_one_does_not_make_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MEMORY_CAP", 0)
     made = outbox(tmp_path)
     for number in range(5500):
         made.put(lines(number, size=1000), 1)

@@ -52,6 +52,7 @@ def cases(minutes: float) -> dict[str, Callable[[Folder], Iterator[Row]]]:
             [delivering.failures(40, 0.1, folder / "40", most=2), delivering.failures(300, 2, folder / "300", most=5)]
         ),
         "kills": lambda folder: iter([delivering.kills(200, folder)]),
+        "crowd": lambda folder: iter([delivering.crowd(200, 20, folder)]),
         "adopters": lambda folder: iter([delivering.adopters(folder)]),
         "forks": lambda folder: iter([delivering.forks(500, folder)]),
         "places": lambda folder: (delivery_places.place(name, folder / name) for name in delivery_places.PLACES),

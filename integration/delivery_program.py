@@ -1,12 +1,14 @@
 """The program that is traced: it serves requests in some way and notes each in a file, by itself, when it has ended.
 
-``delivery_program.py NOTES steady RATE SECONDS | flood | errors NUMBER SECONDS | forks NUMBER``. A line of the notes:
+``delivery_program.py NOTES steady RATE SECONDS | flood | errors NUMBER SECONDS | forks NUMBER |
+crowd NUMBER EACH``. A line of the notes:
 the request's path, when it ended (seconds of the monotonic clock), how long it took (microseconds), the parent's pid.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -100,5 +102,16 @@ def _hangs(index: int) -> bool:
     return False
 
 
+def crowd(number: str, each: str) -> None:
+    """As many workers as that, of so many requests each; then they wait, as idle workers do."""
+    serve(0)
+    for _ in range(int(number)):
+        if not os.fork():
+            for index in range(int(each)):
+                serve(index)
+            signal.pause()
+    signal.pause()
+
+
 if __name__ == "__main__":
-    {"steady": steady, "flood": flood, "errors": errors, "forks": forks}[sys.argv[2]](*sys.argv[3:])
+    {"steady": steady, "flood": flood, "errors": errors, "forks": forks, "crowd": crowd}[sys.argv[2]](*sys.argv[3:])

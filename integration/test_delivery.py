@@ -42,6 +42,10 @@ def test_kills_at_random(folder):
     assert row.put > 1000
 
 
+def test_more_workers_than_large_files_have_room(folder):
+    assert delivering.crowd(100, 5, folder).wrong == []
+
+
 def test_two_adopters_and_a_sibling_at_once(folder):
     row = delivering.adopters(folder, victims=3)
     assert row.wrong == []

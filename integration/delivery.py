@@ -23,7 +23,7 @@ from integration.delivering import Folder, Row  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference" / "delivery.md"
 #: How the server is away for 12 of 20 s.
-AWAY = ("503", "429", "refused", "hang", "deaf", "reset", "413")
+AWAY = ("503", "429", "refused", "hang", "reset", "413")
 MINUTES = 8.0
 
 HEAD = """\

@@ -63,8 +63,11 @@ TEMPERS = {
 }
 
 
-def soak(folder: Folder, minutes: float, rate: float = 50) -> Row:
-    """The server flaps, hangs, resets, refuses, changes its certificate, over TLS and over again."""
+def soak(folder: Folder, minutes: float, rate: float = 50, scale: float = 1) -> Row:
+    """The server flaps, hangs, resets, refuses, changes its certificate, over TLS and over again.
+
+    :param scale: of the times.
+    """
     row = Row(f"soak of {minutes:g} minutes, {rate * 2:.0f} events/s, TLS")
     own, other = (Authority(_made(folder.path / name)) for name in ("own", "other"))
     away: list[tuple[float, float]] = []
@@ -74,16 +77,17 @@ def soak(folder: Folder, minutes: float, rate: float = 50) -> Row:
         watched = Watched(program.pid)
         end = time.monotonic() + minutes * 60
         for mode, (bad, well) in cycle(TEMPERS.items()):
-            if time.monotonic() + bad + well > end:
+            if time.monotonic() + (bad + well) * scale > end:
                 break
             begun = time.monotonic()
             server.mode(mode)
-            watched.rest(bad)
+            watched.rest(bad * scale)
             server.mode(HEALTHY)
             away.append((begun, time.monotonic()))
-            watched.rest(well)
+            watched.rest(well * scale)
         watched.rest(end - time.monotonic())
         finish(program, row)
+        folder.flush(server.url, **more)
         notes, received = folder.notes(), server.received()
     account(row, notes, received)
     row.expect(not row.twice, f"{row.twice} twice, though every request was answered or left")

@@ -73,5 +73,5 @@ def test_what_no_room_is_left_for_is_counted_and_told(folder):
 
 
 def test_a_server_that_flaps_slows_nobody_down(folder):
-    row = delivery_soak.soak(folder, minutes=0.4)
+    row = delivery_soak.soak(folder, minutes=0.4, scale=0.25)
     assert row.wrong == []

@@ -8,6 +8,8 @@ import pytest
 from tests.export.support import METADATA, event, exporter, left, numbers
 from tests.servers import Server, refused_port
 
+from apm_run.export.worker import JUST
+
 
 def test_accepted_events_leave_nothing_behind(state):
     with Server() as server, exporter(server.url) as made:
@@ -79,6 +81,22 @@ def test_a_server_that_will_not_have_us_is_asked_at_the_slowest_pace(status):
         assert made.stats.waiting == 1
         assert "go away" in made.stats.last_error
         assert len(server.requests) == 2, "one by itself, one for the flush"
+
+
+def test_a_refusal_of_long_ago_is_not_the_last_word():
+    with Server(answers=[401]) as server, exporter(server.url) as made:
+        made.put(event(1), 1)
+        worker = next(iter(made._workers.values()))
+        assert server.wait_for(lambda s: s.requests)
+        while not worker.hopeless:
+            time.sleep(0.001)
+        made.close()
+        assert len(server.requests) == 1, "it has just said so"
+        server.answers[:] = [202]
+        worker._failed_at -= JUST
+        made.close()
+        assert numbers(server.events) == [1, 1]
+        assert made.stats.waiting == 0
 
 
 def test_a_redirect_is_not_followed_and_said_so():

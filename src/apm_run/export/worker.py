@@ -214,7 +214,7 @@ class Worker:
     def _is_pointless(self) -> bool:
         """Whether the server has just shown that it takes nothing."""
         just = bool(self._failed_at) and self.clock() - self._failed_at < JUST
-        return self.hopeless or (just and self._unreachable)
+        return just and (self.hopeless or self._unreachable)
 
     def _await_end(self, limit: Limit, done: native.Event) -> None:
         while True:

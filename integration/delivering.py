@@ -193,12 +193,13 @@ def repeated(row: Row, folder: Folder, received: Received, late: bool) -> None:
     maybe = sum(len(request.events) for request in unanswered)
     if unanswered:
         row.note = f"{maybe:,} events in {len(unanswered)} requests that nobody answered, sent again"
+    allowed = {maybe}
     if late:
         row.note += ", of the last one by `apm-run flush`"
         row.expect(unanswered, "a flush had to help, though no request was in flight")
-        maybe -= len(unanswered[-1].events) if unanswered else 0
+        allowed.add(maybe - sum(len(request.events) for request in unanswered[-1:]))
     (report,) = folder.reports()
-    row.expect(report["resent"] == maybe, f"{maybe} events sent again, {report['resent']} counted")
+    row.expect(report["resent"] in allowed, f"{maybe} events sent again, {report['resent']} counted")
 
 
 def failures(number: int, seconds: float, folder: Folder, most: int) -> Row:

@@ -35,8 +35,8 @@ Real programs under `apm-run` serve requests, each with a database span, and not
 server in a process of its own misbehaves in the way the case says and remembers what came. *Requests done* are those
 that the program has noted (of killed ones: 10 ms or more before the kill), *arrived* their transactions. *Twice* are
 events, spans and errors included, that arrived more than once: only what was in flight at a kill may, one request per
-kill. A request that is not answered when the program ends is left in the outbox. Latencies are those of the program's requests in microseconds, median / 99th percentile; the same program bare:
-{bare}. **!** marks what is not as it should be.
+kill. What is not answered when a program ends is left in the outbox. Latencies are those of the program's requests in
+microseconds, median / 99th percentile; the same program bare: {bare}. **!** marks what is not as it should be.
 
 Run on {date}, on commit {commit}, CPython {python}, {processors} processors.
 

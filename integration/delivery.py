@@ -12,8 +12,11 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -43,22 +46,33 @@ Run on {date}, on commit {commit}, CPython {python}, {processors} processors.
 """
 
 
-def cases(minutes: float) -> dict[str, Callable[[Folder], Iterator[Row]]]:
+#: These mostly wait: all of them run side by side, before the others.
+PATIENT = ("outages", "long", "soak")
+
+
+def cases(minutes: float) -> dict[str, list[Callable[[Folder], Row]]]:
     """Name -> what gives its rows, each in a folder of its own."""
     return {
-        "outages": lambda folder: (delivering.outage(mode, folder / mode) for mode in AWAY),
-        "long": lambda folder: iter([delivering.outage("503", folder, 375, 100, (10, 310), every="10s")]),
-        "errors": lambda folder: iter(
-            [delivering.failures(40, 0.1, folder / "40", most=2), delivering.failures(300, 2, folder / "300", most=5)]
-        ),
-        "kills": lambda folder: iter([delivering.kills(200, folder)]),
-        "crowd": lambda folder: iter([delivering.crowd(200, 20, folder)]),
-        "adopters": lambda folder: iter([delivering.adopters(folder)]),
-        "forks": lambda folder: iter([delivering.forks(500, folder)]),
-        "places": lambda folder: (delivery_places.place(name, folder / name) for name in delivery_places.PLACES),
-        "evictions": lambda folder: iter([delivery_places.evictions(folder)]),
-        "soak": lambda folder: iter([delivery_soak.soak(folder, minutes)]),
+        "outages": [partial(delivering.outage, mode) for mode in AWAY],
+        "long": [partial(delivering.outage, "503", seconds=375, rate=100, away=(10, 310), every="10s")],
+        "soak": [partial(delivery_soak.soak, minutes=minutes)],
+        "errors": [partial(delivering.failures, 40, 0.1, most=2), partial(delivering.failures, 300, 2, most=5)],
+        "kills": [partial(delivering.kills, 200)],
+        "crowd": [partial(delivering.crowd, 200, 20)],
+        "adopters": [delivering.adopters],
+        "forks": [partial(delivering.forks, 500)],
+        "places": [partial(delivery_places.place, name) for name in delivery_places.PLACES],
+        "evictions": [delivery_places.evictions],
     }
+
+
+def run(names: Collection[str], minutes: float, folder: Folder) -> Iterator[Row]:
+    """The rows of these cases, as they come."""
+    for patient in (True, False):
+        chosen = [one for name, all_ in cases(minutes).items() if name in names for one in all_
+                  if (name in PATIENT) is patient]  # fmt: skip
+        with ThreadPoolExecutor(len(chosen) if patient and chosen else 1) as pool:
+            yield from pool.map(lambda one: one(folder=folder / uuid4().hex), chosen)
 
 
 def main() -> int:
@@ -74,10 +88,9 @@ def main() -> int:
         folder = Folder(Path(name))
         bare = delivering.undisturbed(folder / "bare")
         print(f"bare: {bare}", flush=True)
-        for case in chosen.case or cases(0):
-            for row in cases(chosen.minutes)[case](folder / case):
-                print(" | ".join(cells(row)), *row.wrong, sep="\n    ", flush=True)
-                rows.append(row)
+        for row in run(chosen.case or cases(0), chosen.minutes, folder):
+            print(" | ".join(cells(row)), *row.wrong, sep="\n    ", flush=True)
+            rows.append(row)
     wrong = sum(bool(row.wrong) for row in rows)
     print(f"{len(rows) - wrong} of {len(rows)} as they should be")
     if not chosen.case and chosen.minutes == MINUTES:

@@ -132,7 +132,7 @@ def evictions(folder: Folder) -> Row:
         APM_RUN_STATE_DIR=str(folder.path / "unsafe"),
     )
     there = ["unshare", "-m", "sh", "-c", f'{_TMPFS.format("64k").format(folder.path)}; exec "$0" "$@"']
-    command = [*there, *folder.command("steady", 1_000_000, 0.012)]
+    command = [*there, *folder.command("noise", 15_000)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
     row.expect((done.returncode, done.stdout) == (0, ""), f"{done.returncode} {done.stdout}")
     (report,) = folder.reports()

@@ -1,8 +1,8 @@
 """The program that is traced: it serves requests in some way and notes each in a file, by itself, when it has ended.
 
-``delivery_program.py NOTES steady RATE SECONDS | flood | errors NUMBER SECONDS | forks NUMBER |
-crowd NUMBER EACH``. A line of the notes:
-the request's path, when it ended (seconds of the monotonic clock), how long it took (microseconds), the parent's pid.
+``delivery_program.py NOTES steady RATE SECONDS | flood | errors NUMBER SECONDS | forks NUMBER | crowd NUMBER EACH |
+noise NUMBER``. A line of the notes: the request's path, when it ended (seconds of the monotonic clock), how long it
+took (microseconds), the parent's pid.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tests.launch.ending import application, request
 NOTES = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
-def serve(number: int, application=application) -> None:
+def serve(number: int, application=application, query: str = "") -> None:
     begun = time.perf_counter()
-    request(number, application)
+    request(number, application, query)
     took = time.perf_counter() - begun
     line = f"/{os.getpid()}/{number} {time.monotonic():.6f} {took * 1e6:.1f} {os.getppid()}\n"
     os.write(NOTES, line.encode())
@@ -102,6 +102,12 @@ def _hangs(index: int) -> bool:
     return False
 
 
+def noise(number: str) -> None:
+    """So many requests that hardly can be compressed, at once."""
+    for index in range(int(number)):
+        serve(index, query=os.urandom(500).hex())
+
+
 def crowd(number: str, each: str) -> None:
     """As many workers as that, of so many requests each; then they wait, as idle workers do."""
     serve(0)
@@ -114,4 +120,6 @@ def crowd(number: str, each: str) -> None:
 
 
 if __name__ == "__main__":
-    {"steady": steady, "flood": flood, "errors": errors, "forks": forks, "crowd": crowd}[sys.argv[2]](*sys.argv[3:])
+    {"steady": steady, "flood": flood, "errors": errors, "forks": forks, "crowd": crowd, "noise": noise}[sys.argv[2]](
+        *sys.argv[3:]
+    )

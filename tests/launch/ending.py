@@ -30,11 +30,12 @@ class Nowhere:
         pass
 
 
-def request(number, application=application):
+def request(number, application=application, query=""):
     """Serve one request, as a server would; traced as a transaction of type ``request``."""
     environ = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": f"/{os.getpid()}/{number}",
+        "QUERY_STRING": query,
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.0",

@@ -92,10 +92,11 @@ class Folder:
         )
 
     def flush(self, url: str, timeout: str = "10s", **more: str) -> str:
-        """``apm-run flush``; what it says."""
+        """``apm-run flush``; all that it says."""
         command = [str(LAUNCHER), "flush", "--timeout", timeout]
         env = self.environment(url, **more)
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300).stdout.strip()
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+        return (done.stdout + done.stderr).strip()
 
     def notes(self) -> list[Note]:
         """Whole lines only: the last one may be cut off by a kill."""

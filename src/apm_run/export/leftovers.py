@@ -53,6 +53,9 @@ class Leftovers:
                 break
             self.segments.remove(segment)
             files.remove(str(segment.path))
+            if not events:
+                # The next one may not have been read.
+                break
 
     def unpin(self) -> None:
         """The batch is over."""

@@ -91,17 +91,22 @@ def exit_span(call: Call) -> SpanDraft:
     return SpanDraft("call", "external", "http")
 
 
+def settings(**options: Any) -> config.Settings:
+    """The default settings but for these."""
+    found, problems = config.load({f"ELASTIC_APM_{name.upper()}": str(value) for name, value in options.items()})
+    assert not problems
+    return found
+
+
 class Engine:
     """A tracer and what it reports."""
 
     def __init__(self, **options: str) -> None:
         # Each span by itself, unless a test wants them compressed.
         options.setdefault("span_compression_enabled", "false")
-        settings, problems = config.load({f"ELASTIC_APM_{name.upper()}": value for name, value in options.items()})
-        assert not problems
         self.clock = Clock()
         self.sink = Sink()
-        self.tracer = Tracer(settings, self.sink, clock=self.clock, wall=lambda: WALL, seed=1)
+        self.tracer = Tracer(settings(**options), self.sink, clock=self.clock, wall=lambda: WALL, seed=1)
 
     def wrap(
         self,

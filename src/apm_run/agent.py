@@ -29,6 +29,7 @@ from apm_run.instrument import hook, registry
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
+    from typing import Any
 
     from apm_run.config import Problem, Settings
     from apm_run.export import Exporter
@@ -64,6 +65,8 @@ class Agent:
         self.program = Program()
         # Imported before there was a tracer, and of use only with one.
         self._late: list[ModuleType] = []
+        # Ids of the modules that are listened in already.
+        self._heard: set[int] = set()
         # For the report that doctor prints.
         #: Trigger module -> files of instrumentations; those of these modules that were imported before the agent.
         self.triggers: dict[str, list[str]] = {}
@@ -171,6 +174,13 @@ class Agent:
     def imported(self, module: ModuleType) -> None:
         """A trigger module has been imported by the program. Never raises (BaseException: launching.md 3)."""
         try:
+            if module.__name__ in registry.TELLING and not self.aside and id(module) not in self._heard:
+                from apm_run.instrument import reports
+
+                self._heard.add(id(module))
+                reports.listen(module, self.report, self.results)
+            if not self.triggers[module.__name__] and module.__name__ != OFFICIAL:
+                return
             if self._tracer is None and module.__name__ in registry.LATE:
                 self._late.append(module)
                 return
@@ -193,6 +203,24 @@ class Agent:
             raise
         except BaseException:
             failed(f"imported {module.__name__}")
+
+    def report(self, library: str, error: BaseException | None, *, record: Any = None, scene: Any = None) -> None:
+        """The program tells of an error. Never raises.
+
+        :param record: of its log; without one nobody has handled the error.
+        :param scene: the frame that has logged, or the context that the error comes from.
+        """
+        try:
+            settings = self.settings
+            if self.aside or not (settings.enabled and settings.instrument):
+                return
+            if any(matcher.match(library) for matcher in settings.disable_instrumentations):
+                return
+            if self._tracer is None and _in_sub_interpreter():
+                return
+            self.tracer.told(error, record, scene)
+        except Exception:
+            failed(f"report {library}")
 
     def _instrument(self, file: str, module: ModuleType) -> None:
         from apm_run.instrument.patch import instrument

@@ -269,7 +269,8 @@ class Program:
         transaction = agent.tracer.ambient
         if transaction is None or self.serves or (transaction.silent and agent.brief()):
             return None
-        transaction.outcome = transaction.result = "failure" if status not in (None, 0) else "success"
+        transaction.result = "failure" if status not in (None, 0) else "success"
+        transaction.outcome = "failure" if transaction.failed else transaction.result
         _name(transaction)
         agent.tracer.end_transaction(transaction)
         return transaction
@@ -293,13 +294,13 @@ class Program:
         tracer = agent.tracer
         transaction = tracer.ambient
         if error is not None:
-            tracer.capture(error, transaction, transaction.id if transaction else None, handled=False)
+            tracer.capture(error, transaction, handled=False)
         if transaction is None or self.serves:
             return
         if transaction.silent and not failing and agent.brief():
             return
-        transaction.outcome = "failure" if failing else "success"
-        transaction.result = transaction.outcome
+        transaction.result = "failure" if failing else "success"
+        transaction.outcome = "failure" if transaction.failed else transaction.result
         _name(transaction)
         tracer.end_transaction(transaction)
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from apm_run.config import Settings
     from apm_run.export import Exporter
     from apm_run.tracer import Span, Transaction
+    from apm_run.tracer.stack import Stacks
 
 
 class Pipeline:
@@ -23,6 +24,7 @@ class Pipeline:
         self._settings = settings
         self._exporter = exporter
         self._encode = encode
+        self._stacks: Stacks | None = None
 
     def begun(self) -> None:
         """Let the agent thread keep an eye on it."""
@@ -98,8 +100,10 @@ class Pipeline:
     def _stack(self, span: Span) -> list[dict[str, Any]] | None:
         if not span.frames:
             return None
-        from apm_run.tracer import stack
-
         settings = self._settings
+        if self._stacks is None:
+            from apm_run.tracer.stack import Stacks
+
+            self._stacks = Stacks(settings)
         app, library = settings.source_lines_span_app_frames, settings.source_lines_span_library_frames
-        return stack.render(span.frames, app, library)
+        return self._stacks.render(span.frames, app, library)

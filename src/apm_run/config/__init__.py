@@ -76,11 +76,20 @@ class Settings:
     program_transaction_min_duration: float
     transaction_ignore_urls: tuple[Matcher, ...]
     span_stack_trace_min_duration: float
+    span_frames_min_duration: float | None
     stack_trace_limit: int
     source_lines_error_app_frames: int
     source_lines_error_library_frames: int
     source_lines_span_app_frames: int
     source_lines_span_library_frames: int
+    include_paths: tuple[Matcher, ...]
+    exclude_paths: tuple[Matcher, ...]
+    collect_local_variables: str
+    local_var_max_length: int
+    local_var_list_max_length: int
+    local_var_dict_max_length: int
+    auto_log_stacks: bool
+    filter_exception_types: tuple[Matcher, ...]
     capture_headers: bool
     sanitize_field_names: tuple[Matcher, ...]
     breakdown_metrics: bool
@@ -169,12 +178,21 @@ def load(environ: Mapping[str, str] | None = None) -> tuple[Settings, list[Probl
         if name in otel:
             candidates.append(otel[name])
         values[name] = _choose(option, candidates, sources, problems) if candidates else _default(option)
+    _deprecated(values, sources)
     return Settings(values, sources), problems
 
 
 def _given(environ: Mapping[str, str]) -> list[str]:
     """Return the names that the launcher's options have set."""
     return [name.strip().lower() for name in environ.get("APM_RUN_OPTIONS", "").split(",") if name.strip()]
+
+
+def _deprecated(values: dict[str, object], sources: dict[str, tuple[str, str]]) -> None:
+    """An older option says what its successor does not, where that is not set: in reverse at its two ends."""
+    old = values["span_frames_min_duration"]
+    if isinstance(old, float) and "span_stack_trace_min_duration" not in sources:
+        values["span_stack_trace_min_duration"] = -1.0 if old == 0 else max(old, 0.0)
+        sources["span_stack_trace_min_duration"] = sources["span_frames_min_duration"]
 
 
 def _choose(

@@ -371,6 +371,16 @@ OPTIONS: tuple[Option, ...] = (
         dynamic=True,
     ),
     Option(
+        "span_frames_min_duration",
+        parse.milliseconds(bare=True),
+        None,
+        _STACKS,
+        "Deprecated: as `span_stack_trace_min_duration`, which takes precedence, but `0ms` gives no span a stack trace "
+        "and a negative duration gives one to every span.",
+        "-1ms",
+        dynamic=True,
+    ),
+    Option(
         "stack_trace_limit",
         parse.integer(-1),
         "50",
@@ -410,6 +420,75 @@ OPTIONS: tuple[Option, ...] = (
         _STACKS,
         f"Lines of source around each frame of a library in a span. {_LINES}",
         "5",
+    ),
+    Option(
+        "include_paths",
+        parse.wildcards(),
+        None,
+        _STACKS,
+        "Files whose frames are the program's own, by their whole paths. It takes precedence over `exclude_paths` and "
+        "over what is known of installed packages.",
+        "*/site-packages/acme/*",
+    ),
+    Option(
+        "exclude_paths",
+        parse.wildcards(),
+        None,
+        _STACKS,
+        "Files whose frames are a library's, by their whole paths. The standard library and installed packages are "
+        "libraries without it.",
+        "/srv/shop/vendor/*",
+    ),
+    Option(
+        "collect_local_variables",
+        parse.choice(("off", "errors", "transactions", "all")),
+        "errors",
+        _STACKS,
+        "Which stack traces show the local variables of the program's own functions: those of `errors`, those of slow "
+        "spans (`transactions`) or `all`. They are sanitised by `sanitize_field_names`; of objects that are no plain "
+        "values only the type is shown.",
+        "off",
+        dynamic=True,
+    ),
+    Option(
+        "local_var_max_length",
+        parse.integer(0),
+        "200",
+        _STACKS,
+        "Characters that are kept of a text in a local variable.",
+        "500",
+    ),
+    Option(
+        "local_var_list_max_length",
+        parse.integer(0),
+        "10",
+        _STACKS,
+        "Items that are kept of a list, tuple or set in a local variable.",
+        "50",
+    ),
+    Option(
+        "local_var_dict_max_length",
+        parse.integer(0),
+        "10",
+        _STACKS,
+        "Items that are kept of a dictionary in a local variable.",
+        "50",
+    ),
+    Option(
+        "auto_log_stacks",
+        parse.boolean(),
+        "true",
+        _STACKS,
+        "Whether an error that was logged without an exception shows the stack of where it was logged.",
+        "false",
+    ),
+    Option(
+        "filter_exception_types",
+        parse.wildcards(),
+        None,
+        _DATA,
+        "Exceptions that make no error event, by module and name. What they do to the outcome stays as it is.",
+        "shop.cart.SoldOut, builtins.KeyError",
     ),
     Option(
         "capture_headers",

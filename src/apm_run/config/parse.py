@@ -232,13 +232,14 @@ _MS = {"ms": 1.0, "s": 1_000.0, "m": 60_000.0}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
-def milliseconds(low: float | None = None, granular: bool = False) -> Kind:
+def milliseconds(low: float | None = None, granular: bool = False, bare: bool = False) -> Kind:
     """A duration, as float milliseconds.
 
     :param low: the shortest, in milliseconds; None allows negative ones.
     :param granular: whether microseconds (``us``) are a unit too.
+    :param bare: whether a number without unit is taken as milliseconds, as older agents do.
     """
-    units = {"us": 0.001, **_MS} if granular else _MS
+    units = {"us": 0.001, **_MS} if granular else {**_MS, "": 1.0} if bare else _MS
     sign = "" if low is None else " that is not negative"
     return Kind(
         "granular duration" if granular else "duration",

@@ -12,6 +12,7 @@ from apm_run.guard import failed
 from apm_run.intake.limits import cut
 from apm_run.model import FAILURE, SUCCESS
 from apm_run.tracer import current
+from apm_run.tracer.errors import single
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def die(transaction: Transaction, error: BaseException, answered: bool) -> None:
     if isinstance(error, Exception):
         if gone(error):
             return
-        _report(transaction, error)
+        transaction.capture(error, handled=False)
     elif not isinstance(error, SystemExit):  # cancelled or closed: no failure of this service
         return
     fail(transaction, answered)
@@ -218,18 +219,9 @@ def fail(transaction: Transaction, answered: bool) -> None:
         transaction.outcome = FAILURE
 
 
-def _report(transaction: Transaction, error: Exception) -> None:
-    """Report an error nobody handled; not again where a task group has only put it into a group of one."""
-    member: object = error
-    while member.__class__.__name__.endswith("ExceptionGroup") and len(member.exceptions) == 1:  # type: ignore[attr-defined]
-        member = member.exceptions[0]  # type: ignore[attr-defined]
-    if member is error or member is not transaction.last_error:
-        transaction.capture(error, handled=False)
-
-
 def gone(error: BaseException) -> bool:
     """Whether an exception says that the client has disconnected."""
-    return type(error).__name__ in _GONE
+    return type(single(error)).__name__ in _GONE
 
 
 def escape(error: BaseException) -> None:
@@ -237,6 +229,6 @@ def escape(error: BaseException) -> None:
     try:
         transaction = served()
         if transaction is not None and isinstance(error, Exception) and not gone(error):
-            _report(transaction, error)
+            transaction.capture(error, handled=False)
     except Exception:
         failed("http_server: escape")

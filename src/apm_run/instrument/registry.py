@@ -72,12 +72,17 @@ LATE = frozenset({"concurrent.futures.thread", "threading"})
 #: Triggers that no import makes: a server written in C does; with this attribute they are complete.
 MADE = {"mod_wsgi": "subscribe_events", "uwsgi": "opt"}
 
+#: Where a program tells of what went wrong: ``apm_run.instrument.reports`` listens there.
+TELLING = ("asyncio.base_events", "logging", "threading")
+
 _FOLDER = "apm_run_instrumentations"
 
 
 def triggers() -> dict[str, list[str]]:
     """Trigger module -> what instruments it: the name of a built-in file, or the path of a third party's."""
     found = {module: list(files) for module, files in BUILT_IN.items()}
+    for module in TELLING:
+        found.setdefault(module, [])
     known = set()
     for entry in sys.path:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sys import exc_info, get_asyncgen_hooks, set_asyncgen_hooks
 
 from apm_run.guard import failed
-from apm_run.model import FAILURE, SUCCESS, UNKNOWN, Call
+from apm_run.model import FAILURE, UNKNOWN, Call
 from apm_run.tracer import current
 
 TYPE_CHECKING = False
@@ -153,7 +153,6 @@ class Interceptor:
         """End the span or the transaction; it always runs."""
         try:
             if self.entry:
-                opened.outcome = opened.outcome or SUCCESS
                 self.tracer.end_transaction(opened.transaction)
             else:
                 self.tracer.end(opened)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _INT64 = 1 << 63
+_LOG_KEYWORDS = ("param_message", "level", "logger_name")
 #: How deep a value of the program's is followed, where it is no JSON as it stands.
 _DEPTH = 20
 
@@ -131,28 +132,55 @@ def span_line(ended: Any, stacktrace: list[dict[str, Any]] | None = None) -> byt
 
 
 def error_line(facts: dict[str, Any]) -> bytes:
-    """The line of an error; a huge one goes without source lines, causes and context, at last without its stack."""
-    return _fitting("error", error(facts), _sourceless, _causeless, _without("context"), _stackless)
+    """The line of an error.
+
+    A huge one goes without local variables, source lines, causes and context, at last without its stack.
+    """
+    return _fitting("error", error(facts), _varless, _sourceless, _causeless, _without("context"), _stackless)
 
 
-def _sourceless(event: dict[str, Any]) -> dict[str, Any]:
+def _frameless(event: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """An error whose frames, those of its causes included, go without some keys."""
+
     def bare(found: dict[str, Any]) -> dict[str, Any]:
         frames = [
-            {key: value for key, value in frame.items() if not key.endswith("_context") and key != "context_line"}
-            for frame in found.get("stacktrace", ())
+            {key: value for key, value in frame.items() if key not in keys} for frame in found.get("stacktrace", ())
         ]
         return {**found, "stacktrace": frames, "cause": [bare(cause) for cause in found.get("cause", ())]}
 
-    return {**event, "exception": bare(event["exception"])}
+    found = {**event}
+    if "exception" in event:
+        found["exception"] = bare(event["exception"])
+    if "log" in event:
+        found["log"] = {key: value for key, value in bare(event["log"]).items() if key != "cause"}
+    return found
+
+
+def _varless(event: dict[str, Any]) -> dict[str, Any]:
+    return _frameless(event, "vars")
+
+
+def _sourceless(event: dict[str, Any]) -> dict[str, Any]:
+    return _frameless(event, "pre_context", "context_line", "post_context")
 
 
 def _causeless(event: dict[str, Any]) -> dict[str, Any]:
-    found = event["exception"]
-    return {**event, "exception": {**found, "stacktrace": found["stacktrace"][:50], "cause": []}}
+    return _short(event, 50)
 
 
 def _stackless(event: dict[str, Any]) -> dict[str, Any]:
-    return {**event, "exception": {**event["exception"], "stacktrace": []}}
+    return _short(event, 0)
+
+
+def _short(event: dict[str, Any], frames: int) -> dict[str, Any]:
+    """An error of so many frames, without causes."""
+    found = {**event}
+    for key in ("exception", "log"):
+        if key in event:
+            stack = event[key].get("stacktrace", ())[:frames]
+            found[key] = {name: value for name, value in event[key].items() if name != "cause"}
+            found[key]["stacktrace"] = list(stack)
+    return found
 
 
 def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
@@ -352,7 +380,16 @@ def error(error: dict[str, Any]) -> dict[str, Any]:
         event["transaction"] = {**named, "name": text(named["name"] or ""), "type": text(named["type"] or "custom")}
     if "context" in event:
         event["context"] = _context(event["context"])
-    event["exception"] = _exception(event["exception"])
+    if "exception" in event:
+        event["exception"] = _exception(event["exception"])
+    if "log" in event:
+        event["log"] = _log(event["log"])
+    return event
+
+
+def _log(found: dict[str, Any]) -> dict[str, Any]:
+    event = {key: text(value) if key in _LOG_KEYWORDS else value for key, value in found.items()}
+    event["message"] = _long(found["message"])
     return event
 
 

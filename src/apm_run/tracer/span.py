@@ -76,7 +76,7 @@ class Transaction:
     __slots__ = (
         "__weakref__", "_dropped", "_reads", "buffers", "child_ns", "children", "context", "counter", "end_ns",
         "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework", "full", "handed_over", "id",
-        "ignored", "last_error", "linked", "links", "look_ns", "name", "named_by_user", "opened", "outcome",
+        "ignored", "linked", "links", "look_ns", "name", "named_by_user", "opened", "outcome",
         "parent_id", "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans", "start_ns",
         "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
@@ -125,7 +125,6 @@ class Transaction:
         self.spans: list[Span] = []
         self.errors: list[dict[str, Any]] = []
         self.links: list[dict[str, str]] = []
-        self.last_error: BaseException | None = None
         #: An error of it was reported.
         self.failed = False
         #: How many of its spans are to be reported, and how often it was ended: counters that threads can share.
@@ -176,12 +175,7 @@ class Transaction:
 
         :param handled: the program or its framework has dealt with it.
         """
-        if self.ignored:
-            if self.last_error is not error:
-                self.last_error = error
-                self.tracer.capture(error, None, None, handled)
-            return
-        self.tracer.capture(error, self, self.id, handled)
+        self.tracer.capture(error, self, handled)
 
     def count_dropped(self) -> None:
         """One more span of it was not reported."""

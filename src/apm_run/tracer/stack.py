@@ -1,108 +1,180 @@
-"""Stack frames: caught as cheap triples on the hot path, rendered with their source lines afterwards (spec 9)."""
+"""Stack frames: caught as cheap tuples where something happens, rendered with source lines afterwards (spec 9)."""
 
 from __future__ import annotations
 
-import os
-from _io import open
-from stat import S_ISREG
+from sys import getrefcount, version_info
+
+from apm_run import sanitize
+from apm_run.tracer import paths, source
+from apm_run.tracer.values import Values, clean_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, FrameType, TracebackType
     from typing import Any
 
-    RawFrame = tuple[CodeType, int, dict[str, Any]]
+    from apm_run.config import Settings
 
-#: Files whose lines are kept, the oldest leaving first; a file over the size is not read.
-_FILES = 32
-_FILE_BYTES = 1_000_000
-_LINE = 300
-_sources: dict[str, list[str]] = {}
+    #: The code, its line, its globals, its local variables as they are shown.
+    RawFrame = tuple[CodeType, int, dict[str, Any], "dict[str, Any] | None"]
+    Variables = Callable[[FrameType], "dict[str, Any] | None"]
+
+#: Frames that are remembered as they are shown, and files whether they are the program's; the oldest leave first.
+_FRAMES = 1024
+_PATHS = 2048
 
 _OWN = __file__.rsplit("/", 2)[0] + "/"
-_LIBRARY_PARTS = ("/site-packages/", "/dist-packages/")
-_STDLIB = getattr(os, "__file__", "<frozen>/os.py").rsplit("/", 1)[0] + "/"
+#: Of a code object: its local variables are no dictionary (those of a module are its globals, of a class its body).
+_OPTIMIZED = 0x1
+#: Before 3.13 the local variables of a frame are a copy that the frame keeps.
+_COPIES = version_info < (3, 13)
 
 
-def of_traceback(traceback: TracebackType | None, limit: int) -> list[RawFrame]:
+def of_traceback(traceback: TracebackType | None, limit: int, variables: Variables | None = None) -> list[RawFrame]:
     """The frames of a traceback, the innermost first, without ours.
 
     :param limit: how many of the innermost are kept; negative keeps all.
+    :param variables: gives the local variables of a frame that is kept.
     """
-    found: list[RawFrame] = []
+    found: list[TracebackType] = []
     while traceback is not None:
-        frame = traceback.tb_frame
-        found.append((frame.f_code, traceback.tb_lineno, frame.f_globals))
-        if 0 <= limit < len(found) - 1000:
-            del found[: len(found) - limit]
+        if not traceback.tb_frame.f_code.co_filename.startswith(_OWN):
+            found.append(traceback)
+            if 0 <= limit < len(found) - 1000:
+                del found[: len(found) - limit]
         traceback = traceback.tb_next
     found.reverse()
-    return _theirs(found, limit)
+    return [_raw(each.tb_frame, each.tb_lineno, variables) for each in (found if limit < 0 else found[:limit])]
 
 
-def of_caller(frame: FrameType | None, limit: int) -> list[RawFrame]:
+def of_caller(frame: FrameType | None, limit: int, variables: Variables | None = None) -> list[RawFrame]:
     """The frames from this one outwards, the innermost first, without ours."""
     found: list[RawFrame] = []
-    while frame is not None and (limit < 0 or len(found) < limit + 20):
-        found.append((frame.f_code, frame.f_lineno, frame.f_globals))
+    while frame is not None and (limit < 0 or len(found) < limit):
+        if not frame.f_code.co_filename.startswith(_OWN):
+            found.append(_raw(frame, frame.f_lineno, variables))
         frame = frame.f_back
-    return _theirs(found, limit)
+    return found
 
 
-def _theirs(found: list[RawFrame], limit: int) -> list[RawFrame]:
-    kept = [raw for raw in found if not raw[0].co_filename.startswith(_OWN)]
-    return kept if limit < 0 else kept[:limit]
+def _raw(frame: FrameType, lineno: int, variables: Variables | None) -> RawFrame:
+    return frame.f_code, lineno, frame.f_globals, None if variables is None else variables(frame)
 
 
-def in_app(filename: str) -> bool:
-    """Whether a file is the program's own: neither the standard library nor installed."""
-    if filename.startswith("<") or any(part in filename for part in _LIBRARY_PARTS):
-        return False
-    return not filename.startswith(_STDLIB)
+class Stacks:
+    """How stacks are shown under the settings."""
+
+    __slots__ = ("_in_app", "_rendered", "settings")
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is remembered yet."""
+        self.settings = settings
+        self._in_app: dict[tuple[str, object], bool] = {}
+        # By the code's id, its line and how many lines are shown; the code itself, so that the id stays its own.
+        self._rendered: dict[tuple[int, int, int, int], tuple[CodeType, dict[str, Any]]] = {}
+
+    def in_app(self, path: str, module: object) -> bool:
+        """Whether code is the program's own."""
+        key = (path, module if module.__class__ is str else "")
+        found = self._in_app.get(key)
+        if found is None:
+            settings = self.settings
+            found = paths.in_app(path, key[1], settings.include_paths, settings.exclude_paths)
+            _remember(self._in_app, key, found, _PATHS)
+        return found
+
+    def culprit(self, frames: list[RawFrame]) -> str | None:
+        """``module.function`` of the innermost in-app frame, else of the innermost one (spec 8)."""
+        for code, _, scope, _ in frames:
+            if self.in_app(code.co_filename, scope.get("__name__")):
+                return _place(code, scope)
+        return _place(frames[0][0], frames[0][2]) if frames else None
+
+    def variables(self, event: str) -> Variables | None:
+        """What gives the local variables of frames, within the room of one event; None where none are shown.
+
+        :param event: ``errors`` or ``transactions``, as ``collect_local_variables`` calls them.
+        """
+        if self.settings.collect_local_variables not in ("all", event):
+            return None
+        values = Values(self.settings)
+
+        def variables(frame: FrameType) -> dict[str, Any] | None:
+            code = frame.f_code
+            if not (code.co_flags & _OPTIMIZED and self.in_app(code.co_filename, frame.f_globals.get("__name__"))):
+                return None
+            namespace = frame.f_locals
+            found = values.variables(namespace)
+            # The copy would keep what it holds alive beyond its time. Nobody else has it: it is made anew when asked
+            # for; what ``exec`` has put there beside the variables stays.
+            if _COPIES and getrefcount(namespace) <= 3:
+                for name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
+                    namespace.pop(name, None)
+            return found
+
+        return variables
+
+    def render(self, frames: list[RawFrame], app_lines: int, library_lines: int) -> list[dict[str, Any]]:
+        """The wire form of frames.
+
+        :param app_lines: how many source lines an in-app frame shows, the context line included; 0 shows none.
+        :param library_lines: the same for the others.
+        """
+        files: dict[str, bytes] = {}
+        found = []
+        for code, lineno, scope, variables in frames:
+            key = (id(code), lineno, app_lines, library_lines)
+            known = self._rendered.get(key)
+            if known is None or known[0] is not code:
+                known = (code, self._render(code, lineno, scope, app_lines, library_lines, files))
+                _remember(self._rendered, key, known, _FRAMES)
+            frame = dict(known[1])
+            if variables:
+                frame["vars"] = variables
+            found.append(frame)
+        return found
+
+    def _render(  # noqa: PLR0917 (a frame and how it is shown)
+        self,
+        code: CodeType,
+        lineno: int,
+        scope: dict[str, Any],
+        app_lines: int,
+        library_lines: int,
+        files: dict[str, bytes],
+    ) -> dict[str, Any]:
+        path = code.co_filename
+        module = scope.get("__name__")
+        app = self.in_app(path, module)
+        frame: dict[str, Any] = {
+            "filename": _relative(path, module),
+            "abs_path": path,
+            "function": code.co_name,
+            "lineno": lineno,
+            "library_frame": not app,
+        }
+        if isinstance(module, str):
+            frame["module"] = module
+        count = app_lines if app else library_lines
+        lines = source.around(path, scope, lineno, count, files) if count > 0 and lineno else None
+        if lines is not None:
+            secret = sanitize.names(self.settings.sanitize_field_names)
+            before, line, after = lines
+            frame["pre_context"] = [clean_source(each, secret) for each in before]
+            frame["context_line"] = clean_source(line, secret)
+            frame["post_context"] = [clean_source(each, secret) for each in after]
+        return frame
 
 
-def culprit(frames: list[RawFrame]) -> str | None:
-    """``module.function`` of the innermost in-app frame, else of the innermost one (spec 8)."""
-    for code, _, scope in frames:
-        if in_app(code.co_filename):
-            return f"{scope.get('__name__') or code.co_filename}.{code.co_name}"
-    if frames:
-        code, _, scope = frames[0]
-        return f"{scope.get('__name__') or code.co_filename}.{code.co_name}"
-    return None
+def _remember(known: dict[Any, Any], key: Any, value: Any, most: int) -> None:
+    for oldest in list(known)[: 1 - most] if len(known) >= most else ():
+        known.pop(oldest, None)
+    known[key] = value
 
 
-def render(frames: list[RawFrame], app_lines: int, library_lines: int) -> list[dict[str, Any]]:
-    """The wire form of frames.
-
-    :param app_lines: how many source lines an in-app frame shows, the context line included; 0 shows none.
-    :param library_lines: the same for the others.
-    """
-    return [_render(code, lineno, scope, app_lines, library_lines) for code, lineno, scope in frames]
-
-
-def _render(code: CodeType, lineno: int, scope: dict[str, Any], app_lines: int, library_lines: int) -> dict[str, Any]:
-    path = code.co_filename
-    app = in_app(path)
-    module = scope.get("__name__")
-    frame: dict[str, Any] = {
-        "filename": _relative(path, module),
-        "abs_path": path,
-        "function": code.co_name,
-        "lineno": lineno,
-        "library_frame": not app,
-    }
-    if isinstance(module, str):
-        frame["module"] = module
-    count = app_lines if app else library_lines
-    lines = _lines(path, scope) if count > 0 and lineno else None
-    if lines and lineno <= len(lines):
-        before = (count - 1) // 2
-        at = lineno - 1
-        frame["context_line"] = lines[at][:_LINE]
-        frame["pre_context"] = [line[:_LINE] for line in lines[max(0, at - before) : at]]
-        frame["post_context"] = [line[:_LINE] for line in lines[at + 1 : at + 1 + (count - 1 - before)]]
-    return frame
+def _place(code: CodeType, scope: dict[str, Any]) -> str:
+    return f"{scope.get('__name__') or code.co_filename}.{code.co_name}"
 
 
 def _relative(path: str, module: object) -> str:
@@ -111,50 +183,3 @@ def _relative(path: str, module: object) -> str:
         parts = module.count(".") + (2 if path.endswith("/__init__.py") else 1)
         return "/".join(path.rsplit("/", parts)[1:]) or path
     return path.rsplit("/", 1)[-1]
-
-
-def _lines(path: str, scope: dict[str, Any]) -> list[str]:
-    found = _sources.get(path)
-    if found is None:
-        found = _read(path, scope)
-        for oldest in list(_sources)[: 1 - _FILES]:
-            _sources.pop(oldest, None)
-        _sources[path] = found
-    return found
-
-
-def _read(path: str, scope: dict[str, Any]) -> list[str]:
-    """Lines of a file, or of what its loader (a zip file's, say) gives; none where neither has them."""
-    text = ""
-    try:
-        if S_ISREG(os.stat(path).st_mode):  # reading a pipe would take what the program wants to read
-            with open(path, "rb") as file:
-                text = _decoded(file.read(_FILE_BYTES))
-    except (OSError, ValueError):
-        source = getattr(scope.get("__loader__"), "get_source", None)
-        if source is not None and not path.startswith("<"):
-            try:
-                text = source(scope.get("__name__")) or ""
-            except Exception:  # a loader is the program's: what it raises says only that there are no lines
-                text = ""
-    # As Python counts them, which knows no other ends of lines than these.
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.split("\n")
-    # Only where lines are huge are they cut before they are kept: a look at each takes as long as all the rest.
-    return lines if len(text) < _LINE * len(lines) else [line[:_LINE] for line in lines]
-
-
-def _decoded(data: bytes) -> str:
-    """The text of a source file, by its encoding declaration (PEP 263)."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    name = "utf-8"
-    for line in data.split(b"\n", 2)[:2]:
-        _, found, rest = line.partition(b"coding")
-        if line.lstrip().startswith(b"#") and found and rest[:1] in (b":", b"="):
-            name = b"".join(rest[1:].split()[:1]).decode("ascii", "replace")
-            break
-    try:
-        return data.decode(name, "replace")
-    except LookupError:
-        return data.decode("utf-8", "replace")

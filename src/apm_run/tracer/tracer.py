@@ -11,7 +11,7 @@ from time import perf_counter_ns, time_ns
 
 from apm_run import propagation
 from apm_run.model import FAILURE, SUCCESS, UNKNOWN
-from apm_run.tracer import errors, stack
+from apm_run.tracer import capture, stack
 from apm_run.tracer.breakdown import Breakdown
 from apm_run.tracer.compression import absorb
 from apm_run.tracer.span import OLD_NS, Span, Transaction
@@ -19,6 +19,8 @@ from apm_run.tracer.span import OLD_NS, Span, Transaction
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from logging import LogRecord
+    from types import FrameType
     from typing import Any, Protocol
 
     from apm_run.config import Settings
@@ -100,6 +102,8 @@ class Tracer:
         #: By their ids the transactions that have begun and not ended.
         self._live: dict[str, ref[Transaction]] = {}
         self._breakdown = Breakdown(settings, wall)
+        self._capture = capture.Capture(settings)
+        self._stacks = stack.Stacks(settings)
         self._clock = clock
         self._wall = wall
         self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
@@ -200,7 +204,6 @@ class Tracer:
         self._live.pop(transaction.id, None)
         if transaction.outcome is None:
             transaction.outcome = FAILURE if transaction.failed else SUCCESS
-        transaction.last_error = None
         if transaction.ignored or not self.active:
             if transaction.opened:
                 self.sink.gone(transaction.id)
@@ -324,7 +327,8 @@ class Tracer:
             return
         limit = self.settings.span_stack_trace_min_duration
         if limit >= 0 and end_ns - span.start_ns >= limit * 1e6 and self.settings.stack_trace_limit:
-            span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit)
+            variables = self._stacks.variables("transactions")
+            span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit, variables)
         if span.light and transaction.settings.span_compression_enabled:
             self._buffer(span)
         else:
@@ -427,41 +431,36 @@ class Tracer:
     # Errors
 
     def capture(
-        self, error: BaseException, transaction: Transaction | None, parent_id: str | None, handled: bool
+        self,
+        error: BaseException | None,
+        transaction: Transaction | None,
+        handled: bool,
+        record: LogRecord | None = None,
+        frame: FrameType | None = None,
     ) -> None:
-        """Report an exception once; below a transaction it waits for its end, so that both go in one piece.
+        """Report an exception, once, or what was logged.
 
-        :param parent_id: 16 hex: the span or transaction that it happened in.
+        Below a transaction it waits for its end, so that both go in one piece.
+
+        :param transaction: that it happened in; None where it did in none.
+        :param record: of the program's log. :param frame: that has logged it.
         """
         if not self.active:
             return
-        if transaction is not None:
-            if transaction.last_error is error:
-                return
-            transaction.last_error = error if not transaction.ended else None
-            transaction.failed = True
-        settings = self.settings
-        event: dict[str, Any] = {
-            "id": self._long_id(),
-            "timestamp": self._wall() // 1000 if transaction is None else transaction.moment(self._clock()),
-            **errors.facts(
-                error,
-                handled,
-                limit=settings.stack_trace_limit,
-                app_lines=settings.source_lines_error_app_frames,
-                library_lines=settings.source_lines_error_library_frames,
-            ),
-        }
+        if transaction is not None and transaction.ignored:
+            transaction = None
+        if error is not None and self._capture.known(error, transaction, handled):
+            return
+        span = capture.failing(transaction, current.get())
+        event = self._capture.event(self._long_id(), error, handled, record, frame)
+        if event is None:
+            return
         if transaction is None:
+            event["timestamp"] = self._wall() // 1000
             self.sink.error(event)
             return
-        event.update(trace_id=transaction.trace_id, transaction_id=transaction.id, parent_id=parent_id)
-        event["transaction"] = {
-            "sampled": transaction.sampled,
-            "name": transaction.name,
-            "type": transaction.type,
-        }
-        event["context"] = transaction.context
+        event["timestamp"] = transaction.moment(self._clock())
+        capture.place(event, transaction, span)
         waiting = transaction.errors
         if transaction.ended or len(waiting) >= WAITING_ERRORS:
             self.sink.error(event)
@@ -472,6 +471,21 @@ class Tracer:
             self._hand_over(transaction, now)
         if _left(transaction, waiting, event):
             self.sink.error(event)
+
+    def told(self, error: BaseException | None, record: LogRecord | None, scene: Any) -> None:
+        """Report what the program's log, or the end of a thread or task tells.
+
+        :param scene: the frame that has logged, or the context that the error comes from.
+        """
+        running = current.get()
+        if record is None and scene is not None:
+            running = scene.get(current) or running
+        running = running or self.ambient
+        transaction = None if running is None else running.transaction
+        if record is None:
+            self.capture(error, transaction, handled=False)
+        else:
+            self.capture(error, transaction, True, record, scene)
 
     # Propagation
 

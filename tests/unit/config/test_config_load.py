@@ -66,11 +66,20 @@ def test_defaults() -> None:
         "program_transaction_min_duration": 100.0,
         "transaction_ignore_urls": (),
         "span_stack_trace_min_duration": 5.0,
+        "span_frames_min_duration": None,
         "stack_trace_limit": 50,
         "source_lines_error_app_frames": 5,
         "source_lines_error_library_frames": 5,
         "source_lines_span_app_frames": 0,
         "source_lines_span_library_frames": 0,
+        "include_paths": (),
+        "exclude_paths": (),
+        "collect_local_variables": "errors",
+        "local_var_max_length": 200,
+        "local_var_list_max_length": 10,
+        "local_var_dict_max_length": 10,
+        "auto_log_stacks": True,
+        "filter_exception_types": (),
         "capture_headers": True,
         "sanitize_field_names": tuple(map(Matcher, SANITIZED)),
         "breakdown_metrics": True,
@@ -92,7 +101,7 @@ def test_every_option_is_a_typed_attribute_with_a_value_of_that_type() -> None:
     for name, annotation in config.Settings.__annotations__.items():
         value = getattr(settings, name)
         if value is None:
-            assert annotation == "str | None", name
+            assert annotation in ("str | None", "float | None"), name
         else:
             assert type(value) is kinds[typing.cast(str, annotation).partition("[")[0]], name
 

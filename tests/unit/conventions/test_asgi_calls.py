@@ -230,7 +230,11 @@ def test_one_request_through_many_layers(seen):
     assert seen.transactions[0]["context"]["service"]["framework"]["name"] == "tests"
 
 
-class ExceptionGroup(Exception):  # as the built-in one, which older releases of Python do not have
+class BaseExceptionGroup(Exception):
+    """As the built-in one, which older releases of Python do not have."""
+
+
+class ExceptionGroup(BaseExceptionGroup):
     def __init__(self, exceptions):
         super().__init__("group")
         self.exceptions = exceptions

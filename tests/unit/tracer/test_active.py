@@ -48,7 +48,7 @@ def test_what_was_running_is_not_reported(engine):
     transaction.capture(ValueError("x"), handled=False)
     engine.tracer.end_transaction(transaction)
     engine.tracer.end(late)
-    engine.tracer.capture(ValueError("x"), None, None, handled=False)
+    engine.tracer.capture(ValueError("x"), None, handled=False)
     assert transaction.errors == []
     assert (engine.sink.transactions, engine.sink.late, engine.sink.errors) == ([], [], [])
 

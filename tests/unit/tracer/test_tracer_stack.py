@@ -8,19 +8,18 @@ import linecache
 import os
 import subprocess
 import sys
-import sysconfig
-import threading
 import time
 import zipfile
 
 import pytest
+from tests.engine import settings
 
 from apm_run.tracer import stack
+from apm_run.tracer.stack import Stacks
 
 
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch):
-    monkeypatch.setattr(stack, "_sources", {})
+def render(frames, app, library):
+    return Stacks(settings()).render(frames, app, library)
 
 
 def frames_of(function, *args, limit=-1):
@@ -42,7 +41,7 @@ def source_of(tmp_path, text, **more):
     """Write a program whose function ``fail`` raises in line 3, and return the frame of it."""
     path = tmp_path / "program.py"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    (frame,) = stack.render(frames_of(load(path).fail), more.get("app", 5), 0)
+    (frame,) = render(frames_of(load(path).fail), more.get("app", 5), 0)
     return frame
 
 
@@ -108,7 +107,7 @@ def test_encodings_that_are_none(tmp_path, declaration):
     path.write_text(LINES)
     fail = load(path).fail
     path.write_bytes(f"{declaration}\n\n    # \xe4 3\n".encode("latin-1"))
-    (frame,) = stack.render(frames_of(fail), 1, 0)
+    (frame,) = render(frames_of(fail), 1, 0)
     assert frame.get("context_line") in (None, "    # \ufffd 3")
 
 
@@ -117,11 +116,10 @@ def test_a_file_that_has_changed_or_gone(tmp_path):
     path.write_text(LINES)
     frames = frames_of(load(path).fail)
     path.write_text("short\n")
-    (frame,) = stack.render(frames, 5, 0)
+    (frame,) = render(frames, 5, 0)
     assert "context_line" not in frame
-    stack._sources.clear()
     path.unlink()
-    (frame,) = stack.render(frames, 5, 0)
+    (frame,) = render(frames, 5, 0)
     assert "context_line" not in frame
     assert frame["lineno"] == 3
 
@@ -134,7 +132,6 @@ def test_long_lines_are_cut(tmp_path):
 def test_huge_files_are_read_in_part(tmp_path):
     frame = source_of(tmp_path, LINES + "#" * 3_000_000)
     assert frame["context_line"] == "    raise ValueError  # 3"
-    assert sum(map(len, stack._sources[frame["abs_path"]])) < 1000
 
 
 def test_zip_file(tmp_path, monkeypatch):
@@ -144,7 +141,7 @@ def test_zip_file(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(archive))
     module = importlib.import_module("zipped_program")
     monkeypatch.delitem(sys.modules, "zipped_program")
-    (frame,) = stack.render(frames_of(module.fail), 5, 0)
+    (frame,) = render(frames_of(module.fail), 5, 0)
     assert frame["context_line"] == "    raise ValueError  # 3"
     assert frame["filename"] == "zipped_program.py"
     assert frame["library_frame"] is False
@@ -166,7 +163,7 @@ class Loader:
 def test_loaders_that_know_the_source(answer, line):
     scope = {"__name__": "program", "__loader__": Loader(answer)}
     exec(compile(LINES, "/no/such/file.py", "exec"), scope)
-    (frame,) = stack.render(frames_of(scope["fail"]), 1, 0)
+    (frame,) = render(frames_of(scope["fail"]), 1, 0)
     assert frame.get("context_line") == line
 
 
@@ -174,7 +171,7 @@ def test_loaders_that_know_the_source(answer, line):
 def test_generated_code_shows_no_lines_of_its_module(name):
     scope = {"__name__": "program", "__loader__": Loader(LINES)}
     exec(compile(LINES, name, "exec"), scope)
-    (frame,) = stack.render(frames_of(scope["fail"]), 5, 5)
+    (frame,) = render(frames_of(scope["fail"]), 5, 5)
     assert "context_line" not in frame
     assert frame["library_frame"] is True
     assert frame["filename"] == name
@@ -187,7 +184,7 @@ def test_nothing_is_taken_from_a_pipe(tmp_path):
     os.write(reader, b"of the program")
     scope: dict = {}
     exec(compile(LINES, str(pipe), "exec"), scope)
-    (frame,) = stack.render(frames_of(scope["fail"]), 5, 5)
+    (frame,) = render(frames_of(scope["fail"]), 5, 5)
     assert "context_line" not in frame
     assert os.read(reader, 100) == b"of the program"
     os.close(reader)
@@ -200,35 +197,9 @@ def test_odd_file_names(tmp_path):
             exec(compile(LINES, name, "exec"), scope)
         except ValueError:  # which the interpreter may refuse
             continue
-        (frame,) = stack.render(frames_of(scope["fail"]), 5, 5)
+        (frame,) = render(frames_of(scope["fail"]), 5, 5)
         assert frame["abs_path"] == name
         assert "context_line" not in frame
-
-
-def test_few_files_are_remembered():
-    for number in range(100):
-        stack._lines(f"/no/such/file{number}.py", {})
-    assert len(stack._sources) == 32
-    assert "/no/such/file99.py" in stack._sources
-
-
-def test_threads_that_look_at_files():
-    failures = []
-
-    def work(first):
-        try:
-            for number in range(400):
-                stack._lines(f"/no/such/{first}/{number}", {})
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []
-    assert len(stack._sources) < 40
 
 
 def test_ours_are_left_out():
@@ -258,41 +229,24 @@ def test_innermost_first_and_limited():
     def function():
         middle()
 
-    assert [code.co_name for code, _, _ in frames_of(function)] == ["middle", "function"]
-    assert [code.co_name for code, _, _ in frames_of(function, limit=1)] == ["middle"]
+    assert [code.co_name for code, *_ in frames_of(function)] == ["middle", "function"]
+    assert [code.co_name for code, *_ in frames_of(function, limit=1)] == ["middle"]
     assert frames_of(function, limit=0) == []
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/home/me/program.py", True),
-        ("program.py", True),
-        (f"{sysconfig.get_path('stdlib')}/json/decoder.py", False),
-        (f"{sysconfig.get_path('purelib')}/flask/app.py", False),
-        ("/usr/lib/python3/dist-packages/yaml/reader.py", False),
-        ("/opt/bundle/site-packages/x.py", False),
-        ("<frozen importlib._bootstrap>", False),
-        ("<string>", False),
-    ],
-)
-def test_in_app(path, expected):
-    assert stack.in_app(path) is expected
 
 
 def raw(path, function="work", module="program"):
     code = compile(f"def {function}(): pass", path, "exec").co_consts[0]
-    return (code, 1, {"__name__": module} if module else {})
+    return (code, 1, {"__name__": module} if module else {}, None)
 
 
 def test_culprit():
-    library = raw("/x/site-packages/lib/api.py", "request", "lib.api")
+    library = raw("/x/lib/python3.11/site-packages/lib/api.py", "request", "lib.api")
     mine, outer = raw("/app/views.py", "index", "app.views"), raw("/app/main.py", "main", "__main__")
-    assert stack.culprit([library, mine, outer]) == "app.views.index"
-    assert stack.culprit([library]) == "lib.api.request"
-    assert stack.culprit([raw("/app/x.py", "work", None)]) == "/app/x.py.work"
-    assert stack.culprit([raw("<string>", "work", None)]) == "<string>.work"
-    assert stack.culprit([]) is None
+    assert Stacks(settings()).culprit([library, mine, outer]) == "app.views.index"
+    assert Stacks(settings()).culprit([library]) == "lib.api.request"
+    assert Stacks(settings()).culprit([raw("/app/x.py", "work", None)]) == "/app/x.py.work"
+    assert Stacks(settings()).culprit([raw("<string>", "work", None)]) == "<string>.work"
+    assert Stacks(settings()).culprit([]) is None
 
 
 @pytest.mark.parametrize(
@@ -310,19 +264,19 @@ def test_culprit():
 )
 def test_file_name_below_its_package(path, module, expected):
     code = compile("def work(): pass", path, "exec").co_consts[0]
-    (frame,) = stack.render([(code, 1, {"__name__": module})], 0, 0)
+    (frame,) = render([(code, 1, {"__name__": module}, None)], 0, 0)
     assert frame["filename"] == expected
     assert ("module" in frame) == isinstance(module, str)
 
 
 def test_library_frames_have_their_own_number_of_lines():
-    (frame,) = stack.render([(linecache.getline.__code__, 20, vars(linecache))], 0, 3)
+    (frame,) = render([(linecache.getline.__code__, 20, vars(linecache), None)], 0, 3)
     assert frame["library_frame"] is True
     assert len(frame["pre_context"]) == len(frame["post_context"]) == 1
 
 
 def test_a_line_that_is_not_known():
-    (frame,) = stack.render([(raw("/app/x.py")[0], None, {})], 5, 5)
+    (frame,) = render([(raw("/app/x.py")[0], None, {}, None)], 5, 5)
     assert frame["lineno"] is None
     assert "context_line" not in frame
 
@@ -330,7 +284,7 @@ def test_a_line_that_is_not_known():
 def test_an_interpreter_whose_os_has_no_file():
     code = (
         "import os, sys; del os.__file__; sys.path.insert(0, sys.argv[1]);"
-        "from apm_run.tracer import stack; print(stack.in_app('/app/x.py'))"
+        "from apm_run.tracer import paths; print(paths.in_app('/app/x.py', 'x'))"
     )
     root = os.path.dirname(os.path.dirname(os.path.dirname(stack.__file__)))
     done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, timeout=60, check=True)
@@ -340,5 +294,5 @@ def test_an_interpreter_whose_os_has_no_file():
 def test_rendering_many_frames_takes_little_time():
     frames = frames_of(lambda: importlib.import_module("no_such_module_at_all"))
     started = time.perf_counter()
-    assert len(stack.render(frames * 1000, 5, 5)) >= 1000
+    assert len(render(frames * 1000, 5, 5)) >= 1000
     assert time.perf_counter() - started < 2

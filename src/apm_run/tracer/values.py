@@ -60,13 +60,17 @@ def clean(text: str, secret: sanitize.Names) -> str:
     """A text without what its URLs and connection strings hold of secrets."""
     if "=" not in text and "@" not in text:
         return text
-    if "=" in text:
-        words = text.split(" ")
-        if len(words) == 1 and "?" not in text:
-            text = sanitize.query(text, secret)
-        else:
-            text = " ".join([sanitize.url(word, secret) if "?" in word and "=" in word else word for word in words])
+    if "=" in text and " " not in text and "?" not in text:
+        text = sanitize.query(text, secret)
+    elif "=" in text:
+        text = " ".join([_clean_word(word, secret) for word in text.split(" ")])
     return sanitize.connection(text)
+
+
+def _clean_word(word: str, secret: sanitize.Names) -> str:
+    if "=" not in word:
+        return word
+    return sanitize.url(word, secret) if "?" in word else sanitize.query(word, secret) if "&" in word else word
 
 
 def clean_source(line: str, secret: sanitize.Names) -> str:
@@ -79,7 +83,7 @@ def clean_source(line: str, secret: sanitize.Names) -> str:
             lambda found: f"{found[1]}{found[3]}{sanitize.REDACTED}{found[3]}" if secret[found[2]] else found[0],
             line,
         )
-    return sanitize.connection(line)
+    return sanitize.connection(line) if "://" in line else line
 
 
 class Values:
@@ -216,7 +220,7 @@ def is_plain(value: object, depth: int = 0) -> bool:
         items = iter(value)  # type: ignore[call-overload]
     else:
         return has_text(value)
-    return depth < _DEPTH and len(value) <= _VALUES and all(is_plain(item, depth + 1) for item in items)  # type: ignore[arg-type]
+    return depth < 2 * _DEPTH and len(value) <= _VALUES and all(is_plain(item, depth + 1) for item in items)  # type: ignore[arg-type]
 
 
 def _described(value: Any) -> str:

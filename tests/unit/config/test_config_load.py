@@ -377,3 +377,27 @@ def test_loading_takes_less_than_a_millisecond() -> None:
     environ = {"ELASTIC_APM_SERVICE_NAME": "x", "ELASTIC_APM_SERVER_URL": "http://a:8200", **os.environ}
     environ.pop("PYTHONPATH", None)
     assert min(float(run(code, **environ)) for _ in range(5)) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("0", None, -1.0),
+        ("0ms", None, -1.0),
+        ("-1", None, 0.0),
+        ("-1ms", None, 0.0),
+        ("10ms", None, 10.0),
+        ("10ms", "2ms", 2.0),
+        ("10ms", "bad", 10.0),
+        ("bad", None, 5.0),
+    ],
+)
+def test_the_older_option_means_the_reverse_at_its_ends(old: str, new: str | None, expected: float) -> None:
+    """Spec 4.2: span_frames_min_duration, 0 never and -1 always; its successor takes precedence."""
+    environ = {"ELASTIC_APM_SPAN_FRAMES_MIN_DURATION": old}
+    if new is not None:
+        environ["ELASTIC_APM_SPAN_STACK_TRACE_MIN_DURATION"] = new
+    settings, _ = config.load(environ)
+    assert settings.span_stack_trace_min_duration == expected
+    named = {2.0: "STACK_TRACE", 5.0: "default"}.get(expected, "FRAMES")
+    assert named in settings.origin("span_stack_trace_min_duration")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults import factories, servers, spans, tellers
+from tests.faults import factories, places, servers, spans, tellers
 from tests.faults.case import Case
 
 from apm_run.instrument import registry
@@ -57,3 +57,4 @@ def cases() -> Iterator[Case]:
     for file in sorted({file for files in registry.BUILT_IN.values() for file in files}):
         for target in registry.load(file).targets:
             yield from cases_of(file, target)
+    yield from places.cases()

@@ -8,7 +8,7 @@ import pickle
 import pytest
 from tests.engine import Engine
 
-from apm_run.tracer.errors import Known
+from apm_run.tracer.known import Known
 
 
 class Mine(Exception):

@@ -163,8 +163,9 @@ def test_parents_that_are_not_reported():
     engine = Engine(transaction_max_spans="1")
     other = engine.begin("other")
     with engine.transaction() as transaction:
-        ended, over = (engine.tracer.begin(SpanDraft("work", "app", exit=False), transaction) for _ in range(2))
+        ended = engine.tracer.begin(SpanDraft("work", "app", exit=False), transaction)
         engine.tracer.end(ended)
+        over = engine.tracer.begin(SpanDraft("work", "app", exit=False), transaction)
         for each in (ended, over, other):
             with running(each):
                 transaction.capture(ValueError(each.id), handled=True)

@@ -229,3 +229,90 @@ def test_an_uncaught_group(tmp_path, sink):
     source = "raise ExceptionGroup('g', [ValueError('a'), ExceptionGroup('h', [KeyError('b')])])\n"
     (event,) = both(tmp_path, source, sink)
     assert [cause["type"] for cause in event["exception"]["cause"]] == ["ValueError", "ExceptionGroup"]
+
+
+SERVED = """
+import logging, socket, sys, threading, time, urllib.error, urllib.request
+{app}
+def client(port):
+    for path in ("/fall", "/logged"):
+        try:
+            print(urllib.request.urlopen(f"http://127.0.0.1:{{port}}{{path}}").status)
+        except urllib.error.HTTPError as error:
+            print(error.code)
+{serve}
+"""
+FLASK = (
+    """
+import flask
+app = flask.Flask("shop")
+@app.get("/fall")
+def fall():
+    order = {"id": 1, "token": "gem"}
+    raise AssertionError
+@app.get("/logged")
+def logged():
+    try:
+        raise KeyError("soft")
+    except KeyError:
+        app.logger.exception("handled %s", "softly")
+    return "ok"
+""",
+    """
+from werkzeug.serving import make_server
+server = make_server("127.0.0.1", 0, app)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+client(server.port)
+server.shutdown()
+""",
+)
+FASTAPI = (
+    """
+import fastapi, uvicorn
+app = fastapi.FastAPI()
+@app.get("/fall")
+async def fall():
+    order = {"id": 1, "token": "gem"}
+    raise AssertionError
+@app.get("/logged")
+def logged():
+    try:
+        raise KeyError("soft")
+    except KeyError:
+        logging.exception("handled %s", "softly")
+    return "ok"
+""",
+    """
+sock = socket.socket()
+sock.bind(("127.0.0.1", 0))
+server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+def run():
+    while not server.started:
+        time.sleep(0.01)
+    client(sock.getsockname()[1])
+    server.should_exit = True
+threading.Thread(target=run).start()
+server.run(sockets=[sock])
+""",
+)
+
+
+@pytest.mark.parametrize(("app", "serve"), [FLASK, FASTAPI], ids=["flask", "fastapi"])
+def test_an_error_passes_many_layers_and_is_one(tmp_path, sink, app, serve):
+    """Spec 8: the framework reports it, the server's side does, and both log it: one event, not handled by anybody."""
+    script = tmp_path / "prog.py"
+    script.write_text(SERVED.format(app=app, serve=serve))
+    done = traced("python", script, url=sink.url, env={"APM_RUN_STATE_DIR": str(tmp_path / "state")})
+    assert done.stdout == "500\n200\n", done.stderr
+    assert done.stderr.count("\nAssertionError\n") == 1
+    sink.wait(lambda events: len(events.transactions) == 2 and len(events.errors) == 2)
+    fall, logged = sorted(sink.errors, key=lambda event: event["timestamp"])
+    assert (fall["exception"]["type"], fall["exception"]["handled"]) == ("AssertionError", False)
+    assert "log" not in fall
+    assert fall["exception"]["stacktrace"][0]["vars"] == {"order": {"id": 1, "token": "[REDACTED]"}}
+    assert fall["culprit"] == logged["culprit"].replace("logged", "fall")
+    assert (logged["exception"]["type"], logged["exception"]["handled"]) == ("KeyError", True)
+    assert logged["log"]["param_message"] == "handled %s"
+    assert [logged["transaction"]["name"], fall["transaction"]["name"]] == ["GET /logged", "GET /fall"]
+    outcomes = {item["name"]: item["outcome"] for item in sink.transactions}
+    assert outcomes == {"GET /fall": "failure", "GET /logged": "success"}  # spec 12: the status before the error

@@ -38,61 +38,73 @@ def _is_error(error: object) -> bool:
     return isinstance(error, BaseException) and (isinstance(error, Exception) or type(error).__name__ not in _ENDS)
 
 
+# What stands in the other file by its name is not seen here by coverage: it is short.
+
+
 def _logged(original: Callable[..., Any], report: Report) -> Callable[..., Any]:
     """Report a record of level ERROR or above, once its handlers have had it: it is formatted by then."""
-    file = original.__code__.co_filename
 
-    def callHandlers(self: Any, record: Any) -> Any:
+    def callHandlers(self: Any, record: Any) -> Any:  # pragma: no cover
         try:
             result = original(self, record)
-        except BaseException as failure:
-            trace = failure.__traceback__
-            failure.__traceback__ = trace and trace.tb_next
+        except BaseException as error:
+            trace = error.__traceback__
+            error.__traceback__ = trace and trace.tb_next
             raise
-        try:
-            if record.levelno >= _ERROR:
-                scene: Any = sys._getframe(1)
-                while scene is not None and scene.f_code.co_filename == file:
-                    scene = scene.f_back
-                error = record.exc_info[1] if type(record.exc_info) is tuple else None
-                report("logging", error if _is_error(error) else None, record=record, scene=scene)
-        except Exception:
-            failed("logging: record")
+        _record(record, sys._getframe(), report)
         return result
 
     return callHandlers
 
 
+def _record(record: Any, scene: Any, report: Report) -> None:
+    try:
+        if record.levelno >= _ERROR:
+            file = scene.f_code.co_filename
+            while scene is not None and scene.f_code.co_filename == file:
+                scene = scene.f_back
+            error = record.exc_info[1] if type(record.exc_info) is tuple else None
+            report("logging", error if _is_error(error) else None, record=record, scene=scene)
+    except Exception:
+        failed("logging: record")
+
+
 def _died(original: Callable[..., Any], report: Report) -> Callable[..., Any]:
     """Report what ends a thread, before its hook, whichever that is, hears of it."""
 
-    def _make_invoke_excepthook() -> Callable[..., Any]:
-        invoke = original()
-
-        def invoke_excepthook(thread: Any) -> Any:
-            error = sys.exc_info()[1]
-            if _is_error(error):
-                report("threading", error)
-            return invoke(thread)
-
-        return invoke_excepthook
+    def _make_invoke_excepthook() -> Callable[..., Any]:  # pragma: no cover
+        return _hook(original(), report)
 
     return _make_invoke_excepthook
+
+
+def _hook(invoke: Callable[..., Any], report: Report) -> Callable[..., Any]:
+    def invoke_excepthook(thread: Any) -> Any:
+        error = sys.exc_info()[1]
+        if _is_error(error):
+            report("threading", error)
+        return invoke(thread)
+
+    return invoke_excepthook
 
 
 def _unheard(original: Callable[..., Any], report: Report) -> Callable[..., Any]:
     """Report what an event loop tells its exception handler: nobody else has asked for it."""
 
-    def call_exception_handler(self: Any, context: Any) -> Any:
-        try:
-            error = context.get("exception")
-            if _is_error(error):
-                report("asyncio", error, scene=_context(context))
-        except Exception:
-            failed("asyncio: context")
+    def call_exception_handler(self: Any, context: Any) -> Any:  # pragma: no cover
+        _untold(context, report)
         return original(self, context)
 
     return call_exception_handler
+
+
+def _untold(told: Any, report: Report) -> None:
+    try:
+        error = told.get("exception")
+        if _is_error(error):
+            report("asyncio", error, scene=_context(told))
+    except Exception:
+        failed("asyncio: context")
 
 
 def _context(told: dict[str, Any]) -> Any:

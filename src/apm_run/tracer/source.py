@@ -52,6 +52,7 @@ def _read(path: str, scope: dict[str, Any]) -> bytes:
             except Exception:  # a loader is the program's: what it raises says only that there are no lines
                 data = b""
     # As Python counts them, which knows no other ends of lines than these.
+    data = data.removeprefix(b"\xef\xbb\xbf")
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
 
 
@@ -61,7 +62,7 @@ def _encoding(data: bytes) -> str:
         _, found, rest = line.partition(b"coding")
         if line.lstrip().startswith(b"#") and found and rest[:1] in (b":", b"="):
             return b"".join(rest[1:].split()[:1]).decode("ascii", "replace")
-    return "utf-8-sig"
+    return "utf-8"
 
 
 def _decoded(line: bytes, encoding: str) -> str:

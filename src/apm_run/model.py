@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from apm_run import sanitize
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,7 +121,11 @@ class SpanDraft:
             elif self.http is not None:
                 name = self.http.get("host")
         kind, name = self.target_type or self.subtype or self.type, name or ""
-        return kind if kind.__class__ is str else _text(kind), name if name.__class__ is str else _text(name)
+        if name.__class__ is not str:
+            name = _text(name)
+        if "@" in name or "=" in name:  # a database may be named by how it is reached
+            name = sanitize.connection(name)
+        return kind if kind.__class__ is str else _text(kind), name
 
     def renamed(self, name: str) -> SpanDraft:
         """A copy with another name."""

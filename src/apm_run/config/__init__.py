@@ -11,6 +11,7 @@ from apm_run.config.parse import without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
     from apm_run.config.wildcard import Matcher
@@ -75,6 +76,10 @@ class Settings:
     span_compression_same_kind_max_duration: float
     program_transaction_min_duration: float
     transaction_ignore_urls: tuple[Matcher, ...]
+    transaction_ignore_user_agents: tuple[Matcher, ...]
+    transactions_ignore_patterns: tuple[re.Pattern[str], ...]
+    transaction_name_groups: tuple[Matcher, ...]
+    use_path_as_transaction_name: bool
     span_stack_trace_min_duration: float
     span_frames_min_duration: float | None
     stack_trace_limit: int
@@ -91,6 +96,9 @@ class Settings:
     auto_log_stacks: bool
     filter_exception_types: tuple[Matcher, ...]
     capture_headers: bool
+    capture_body: str
+    capture_body_content_types: tuple[Matcher, ...]
+    long_field_max_length: int
     sanitize_field_names: tuple[Matcher, ...]
     breakdown_metrics: bool
     metrics_interval: float

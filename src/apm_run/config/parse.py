@@ -314,6 +314,26 @@ def wildcards() -> Kind:
     )
 
 
+def patterns() -> Kind:
+    """Regular expressions, separated by commas: a tuple of compiled ones. What has none imports no :mod:`re`."""
+
+    def convert(raw: object) -> tuple[Any, ...]:
+        items = _items(raw)
+        if not items:
+            return ()
+        import re
+        import warnings
+
+        try:
+            with warnings.catch_warnings():  # what re may change one day is no business of the program's
+                warnings.simplefilter("ignore")
+                return tuple([re.compile(item) for item in items])
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError from error
+
+    return Kind("list of regular expressions", "a list of regular expressions", convert, many=True)
+
+
 def mapping() -> Kind:
     """Pairs ``key=value``, separated by commas: a dict of texts."""
 

@@ -6,10 +6,12 @@ message of its response: what the application does afterwards, background tasks 
 
 from __future__ import annotations
 
-from apm_run.conventions import headers, http_server
+from apm_run import sanitize
+from apm_run.conventions import body, cookies, headers, http_server
 from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
 from apm_run.instrument.wrap import hide_frame
+from apm_run.intake.limits import cut
 from apm_run.tracer import current
 
 TYPE_CHECKING = False
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 
 _get = current.get
 _set = current.set
+
+#: The headers that are read.
+_READ = frozenset((
+    b"host", b"traceparent", b"tracestate", b"user-agent", b"cookie", b"content-length", b"transfer-encoding",
+    b"content-type", b"content-encoding",
+))  # fmt: skip
+_NONE = ("",)
 
 
 def method(tracer: Tracer, original: Callable[..., Any], framework: str | None) -> Callable[..., Any]:
@@ -66,7 +75,10 @@ def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
             if scope["type"] == "http" and not http_server.inner(framework):
                 transaction = _begin(tracer, framework, scope)
                 if transaction is not None:
-                    exchange = Exchange(transaction, send)
+                    exchange = Exchange(transaction, scope, send)
+                    request = transaction.context.get("request")
+                    if request is not None and isinstance(request.get("body"), body.Body):
+                        receive = _receiver(receive, request["body"])
         except Exception:
             failed("asgi: begin")
         if exchange is None:
@@ -93,46 +105,90 @@ def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
     return serve
 
 
+def _receiver(receive: Callable[..., Any], seen: body.Body) -> Callable[..., Any]:
+    """The server's ``receive``; what the application gets by it of the request's body is kept."""
+
+    async def receiver(*args: Any, **kwargs: Any) -> Any:
+        try:
+            message = await receive(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        try:
+            if message["type"] == "http.request":
+                seen.add(message.get("body", b""))
+        except Exception:
+            failed("asgi: receive")
+        return message
+
+    return receiver
+
+
 def _begin(tracer: Tracer, framework: Framework | None, scope: dict[str, Any]) -> Transaction | None:
-    parents, states = [], []
-    host = b""
+    sent: dict[bytes, list[str]] = {}
     for key, value in scope["headers"]:
-        if key == b"host":
-            host = value
-        elif key == b"traceparent":
-            parents.append(value.decode("latin-1"))
-        elif key == b"tracestate":
-            states.append(value.decode("latin-1"))
+        if key in _READ:
+            sent.setdefault(key, []).append(value.decode("latin-1"))
     path = http_server.origin_form(scope["path"])
-    transaction = http_server.begin(tracer, framework, scope["method"], path, traceparents=parents, tracestates=states)
+    transaction = http_server.begin(
+        tracer,
+        framework,
+        scope["method"],
+        path,
+        traceparents=sent.get(b"traceparent", []),
+        tracestates=sent.get(b"tracestate", []),
+        user_agent=sent.get(b"user-agent", _NONE)[0],
+    )
     if transaction is not None and transaction.sampled:
         try:
-            transaction.context["request"] = _request(scope, host.decode("latin-1"), path, tracer.settings)
+            transaction.context["request"] = _request(scope, sent, path, tracer.settings)
         except Exception:
             failed("asgi: request")
     return transaction
 
 
-def _request(scope: dict[str, Any], host: str, path: str, settings: Settings) -> dict[str, Any]:
+def _request(scope: dict[str, Any], sent: dict[bytes, list[str]], path: str, settings: Settings) -> dict[str, Any]:
+    host = sent.get(b"host", _NONE)[-1]
     if not host:
         server = scope.get("server")
         host = f"{server[0]}:{server[1]}" if server else ""
     raw = scope.get("raw_path")
     path = http_server.origin_form(raw.decode("latin-1").partition("?")[0]) if raw else http_server.quote(path)
-    url = http_server.url(scope.get("scheme", "http"), host, path, scope.get("query_string", b"").decode("latin-1"))
+    secret = sanitize.names(settings.sanitize_field_names)
+    query = scope.get("query_string", b"").decode("latin-1")
+    url = http_server.url(scope.get("scheme", "http"), host, path, query, secret)
     shown = headers.of_pairs(scope["headers"], settings.sanitize_field_names) if settings.capture_headers else None
     client = scope.get("client")
-    return http_server.request(scope["method"], url, scope.get("http_version"), client[0] if client else None, shown)
+    address = client[0] if client else None
+    found = http_server.request(scope["method"], url, scope.get("http_version"), address, shown)
+    if shown and b"cookie" in sent:  # HTTP/2 may send them one by one
+        found["cookies"] = cookies.parsed(";".join(sent[b"cookie"]), secret)
+    if sent.get(b"content-length", _NONE)[0] not in ("", "0") or b"transfer-encoding" in sent:
+        kind, encoding = sent.get(b"content-type", _NONE)[0], sent.get(b"content-encoding", _NONE)[0]
+        found["body"] = body.of_request(kind, encoding, settings)
+    return found
+
+
+def _user(transaction: Transaction, user: Any) -> None:
+    """Who an authentication middleware has put into the scope: what lies in the object itself, nothing computed."""
+    try:
+        facts = object.__getattribute__(user, "__dict__")
+    except AttributeError:
+        return
+    found = {name: facts[name] for name in ("id", "username", "email") if type(facts.get(name)) in (str, int)}
+    if found:
+        transaction.context.setdefault("user", {name: cut(str(value)) for name, value in found.items()})
 
 
 class Exchange:
     """A request and what is known of its response."""
 
-    __slots__ = ("_finished", "_gone", "_headers", "_send", "_status", "_trailers", "transaction")
+    __slots__ = ("_finished", "_gone", "_headers", "_scope", "_send", "_status", "_trailers", "transaction")
 
-    def __init__(self, transaction: Transaction, send: Callable[..., Any]) -> None:
+    def __init__(self, transaction: Transaction, scope: dict[str, Any], send: Callable[..., Any]) -> None:
         """:param send: the server's."""
         self.transaction = transaction
+        self._scope = scope
         self._send = send
         self._status: int | None = None
         self._headers: Any = None
@@ -206,6 +262,8 @@ class Exchange:
             settings = transaction.tracer.settings
             if settings.capture_headers and transaction.sampled and isinstance(self._headers, (list, tuple)):
                 shown = headers.of_pairs(self._headers, settings.sanitize_field_names)
+            if transaction.sampled and "user" in self._scope:
+                _user(transaction, self._scope["user"])
             http_server.answer(transaction, status, shown, finished=self._finished, headers_sent=status is not None)
         except Exception:
             failed("asgi: end")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from apm_run.config.wildcard import any_match
+from apm_run import sanitize
+from apm_run.conventions import cookies
 from apm_run.intake.limits import KEYWORD, cut
+from apm_run.sanitize import REDACTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,14 +16,15 @@ if TYPE_CHECKING:
 
     Headers = dict[str, str | list[str]]
 
-REDACTED = "[REDACTED]"
-
 #: Characters of all headers of a message together: a hostile one must not cost the whole event (spec 2).
 _ROOM = 16_000
-#: What holds a URL or the host of one, and so may hold a user name and a password.
-_URLS = ("host", "x-forwarded-host", "referer", "origin", "location", "content-location")
+#: What holds URLs or the host of one, and so may hold passwords and what opens other doors.
+_URLS = (
+    "host", "x-forwarded-host", "referer", "origin", "location", "content-location", "link", "refresh", "destination",
+    "x-original-url", "x-original-uri", "x-rewrite-url", "x-forwarded-url", "x-forwarded-uri", "referrer",
+)  # fmt: skip
 #: How a value is shown.
-_PLAIN, _SECRET, _URL = 0, 1, 2
+_PLAIN, _SECRET, _URL, _COOKIE = 0, 1, 2, 3
 #: Remembered names; a client that invents names makes them be forgotten, nothing more.
 _NAMES = 512
 
@@ -29,19 +32,21 @@ _NAMES = 512
 class _Names(dict[object, "tuple[str, int]"]):
     """A name as it comes -> the name as it is shown, and how its value is. What is no header has an empty name."""
 
-    __slots__ = ("_matchers", "_shown")
+    __slots__ = ("_secret", "_shown")
 
-    def __init__(self, matchers: tuple[Matcher, ...], shown: Callable[[Any], str]) -> None:
-        self._matchers = matchers
+    def __init__(self, secret: sanitize.Names, shown: Callable[[Any], str]) -> None:
+        self._secret = secret
         self._shown = shown
 
     def __missing__(self, key: object) -> tuple[str, int]:
         name = self._shown(key)
-        # Cookies hold sessions under names of their own, so that the header as a whole is a secret.
-        secret = name == "cookie" or any_match(self._matchers, name)
+        way = _URL if name in _URLS else _COOKIE if name == "set-cookie" else _PLAIN
+        # What the request's cookies are called is shown in ``request.cookies``.
+        if name == "cookie" or self._secret[name]:
+            way = _SECRET
         if len(self) >= _NAMES:
             self.clear()
-        found = self[key] = (name, _SECRET if secret else _URL if name in _URLS else _PLAIN)
+        found = self[key] = (name, way)
         return found
 
 
@@ -58,12 +63,13 @@ def _of_text(name: str | bytes) -> str:
 class _Memory:
     """What is known of names under one setting of ``sanitize_field_names``."""
 
-    __slots__ = ("environ", "matchers", "pairs")
+    __slots__ = ("environ", "matchers", "pairs", "secret")
 
     def __init__(self, matchers: tuple[Matcher, ...]) -> None:
         self.matchers = matchers
-        self.environ = _Names(matchers, _of_environ)
-        self.pairs = _Names(matchers, _of_text)
+        self.secret = sanitize.names(matchers)
+        self.environ = _Names(self.secret, _of_environ)
+        self.pairs = _Names(self.secret, _of_text)
 
 
 _memory = _Memory(())
@@ -82,7 +88,8 @@ def of_environ(environ: dict[str, Any], matchers: tuple[Matcher, ...]) -> Header
 
     :param matchers: ``sanitize_field_names``.
     """
-    names = _remembered(matchers).environ
+    memory = _remembered(matchers)
+    names = memory.environ
     found: Headers = {}
     room = _ROOM
     for key, value in environ.items():
@@ -90,8 +97,8 @@ def of_environ(environ: dict[str, Any], matchers: tuple[Matcher, ...]) -> Header
         if not name or not value or value.__class__ is not str:
             continue
         text = REDACTED if way == _SECRET else value
-        if way == _URL and "@" in text:
-            text = without_userinfo(text)
+        if way == _URL and ("@" in text or "=" in text):
+            text = sanitize.url(text, memory.secret)
         if len(text) > KEYWORD:
             text = cut(text)
         room -= len(text) + len(name)
@@ -106,14 +113,15 @@ def of_pairs(pairs: Iterable[tuple[Any, Any]], matchers: tuple[Matcher, ...]) ->
 
     :param matchers: ``sanitize_field_names``.
     """
-    names = _remembered(matchers).pairs
+    memory = _remembered(matchers)
+    names = memory.pairs
     found: Headers = {}
     room = _ROOM
     for key, value in pairs:
         name, way = names[key]
         text = REDACTED if way == _SECRET else value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        if way == _URL and "@" in text:
-            text = without_userinfo(text)
+        if way > _SECRET:
+            text = sanitize.url(text, memory.secret) if way == _URL else cookies.set_cookie(text, memory.secret)
         if len(text) > KEYWORD:
             text = cut(text)
         room -= len(text) + len(name)
@@ -127,12 +135,3 @@ def of_pairs(pairs: Iterable[tuple[Any, Any]], matchers: tuple[Matcher, ...]) ->
         else:
             found[name] = [before, text]
     return found
-
-
-def without_userinfo(url: str) -> str:
-    """A URL, or the host of one, without user name and password."""
-    scheme, absolute, rest = url.partition("://")
-    if not absolute:
-        scheme, rest = "", url
-    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
-    return f"{scheme}{absolute}{rest[:end].rpartition('@')[2]}{rest[end:]}"

@@ -6,7 +6,7 @@ What is the same for every protocol between server and application; :mod:`~apm_r
 
 from __future__ import annotations
 
-from apm_run import propagation
+from apm_run import propagation, sanitize
 from apm_run.config.wildcard import any_match
 from apm_run.guard import failed
 from apm_run.intake.limits import cut
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from apm_run.conventions.framework import Framework
     from apm_run.conventions.headers import Headers
     from apm_run.model import CurrentTransaction
+    from apm_run.sanitize import Names
     from apm_run.tracer import Tracer, Transaction
 
 TYPE = "request"
@@ -28,6 +29,11 @@ TYPE = "request"
 _get = current.get
 
 _PORTS = {"http": 80, "https": 443}
+#: The methods of RFC 9110, PATCH, QUERY, and those of WebDAV and its extensions that servers of this language meet.
+_METHODS = frozenset((
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY", "PROPFIND", "PROPPATCH",
+    "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "MKCALENDAR", "ACL", "PURGE",
+))  # fmt: skip
 #: What a path of a URL holds only in its percent-encoded form.
 _ENCODED = frozenset(' "#%<>?[\\]^`{|}') | frozenset(map(chr, range(32))) | {"\x7f"}
 #: Raised where the client has gone: by Starlette where it sends or reads, and by uvicorn where it sends.
@@ -72,6 +78,7 @@ def begin(
     *,
     traceparents: list[str],
     tracestates: list[str],
+    user_agent: str,
 ) -> Transaction | None:
     """Begin the transaction of a request.
 
@@ -89,9 +96,12 @@ def begin(
         sent = tracer.headers(running)
         traceparents, tracestates = [sent["traceparent"]], [sent.get("tracestate", "")]
     context = propagation.parse(traceparents, tracestates) if traceparents else None
-    transaction = tracer.begin_transaction(f"{method} unknown route", TYPE, context)
+    route = path if settings.use_path_as_transaction_name else "unknown route"
+    transaction = tracer.begin_transaction(f"{verb(method)} {route}", TYPE, context)
     transaction.entry = True
     if settings.transaction_ignore_urls and any_match(settings.transaction_ignore_urls, path):
+        transaction.ignore()
+    if settings.transaction_ignore_user_agents and any_match(settings.transaction_ignore_user_agents, user_agent):
         transaction.ignore()
     note(transaction, framework)
     return transaction
@@ -118,12 +128,16 @@ def request(
     return found
 
 
-def url(scheme: str, authority: str, path: str, query: str) -> dict[str, Any]:
-    """``context.request.url``, without user name and password.
+def url(scheme: str, authority: str, path: str, query: str, secret: Names) -> dict[str, Any]:
+    """``context.request.url``, without user name and password and without secret parameters.
 
     :param authority: the ``Host`` header, or the server's own address. :param path: percent-encoded.
     :param query: without question mark.
     """
+    if "=" in query:
+        query = sanitize.query(query, secret)
+    if ";" in path:
+        path = sanitize.url(path, secret)
     if "@" in authority:
         authority = authority.rpartition("@")[2]
     if authority.startswith("["):
@@ -169,7 +183,12 @@ def _bytes(letter: str) -> bytes:
 
 def name(transaction: CurrentTransaction, method: str, route: str) -> None:
     """Name a request by its route, below the routes that it has been mounted on."""
-    transaction.set_name(f"{method} {transaction.route_prefix}{route}")
+    transaction.set_name(f"{verb(method)} {transaction.route_prefix}{route}")
+
+
+def verb(method: str) -> str:
+    """A method as names show it: clients may send any word for one."""
+    return method if method in _METHODS else "OTHER"
 
 
 def answer(

@@ -6,10 +6,12 @@ handed on as it is; any other is iterated through a :class:`Body`, since what a 
 
 from __future__ import annotations
 
-from apm_run.conventions import headers, http_server
+from apm_run import sanitize
+from apm_run.conventions import body, cookies, headers, http_server
 from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
 from apm_run.instrument.wrap import hide_frame
+from apm_run.intake.limits import cut
 from apm_run.tracer import current
 
 TYPE_CHECKING = False
@@ -118,13 +120,30 @@ def _begin(tracer: Tracer, framework: Framework | None, environ: dict[str, Any])
     path = http_server.origin_form(_text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")))
     traceparent = environ.get("HTTP_TRACEPARENT")
     parents, states = ([], []) if traceparent is None else ([traceparent], [environ.get("HTTP_TRACESTATE", "")])
-    transaction = http_server.begin(tracer, framework, verb, path, traceparents=parents, tracestates=states)
+    agent = environ.get("HTTP_USER_AGENT", "")
+    transaction = http_server.begin(
+        tracer, framework, verb, path, traceparents=parents, tracestates=states, user_agent=agent
+    )
     if transaction is not None and transaction.sampled:
         try:
             transaction.context["request"] = _request(environ, verb, path, tracer.settings)
+            if environ.get("REMOTE_USER"):  # as the server has authenticated them
+                transaction.context["user"] = {"username": cut(_text(environ["REMOTE_USER"]))}
+            if environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+                _body(environ, transaction, tracer.settings)
         except Exception:
             failed("wsgi: request")
     return transaction
+
+
+def _body(environ: dict[str, Any], transaction: Transaction, settings: Settings) -> None:
+    """What the application reads of the body is kept; the server's own object stays in place where nothing is."""
+    encoding = environ.get("HTTP_CONTENT_ENCODING", "")
+    seen = transaction.context["request"]["body"] = body.of_request(environ.get("CONTENT_TYPE", ""), encoding, settings)
+    if isinstance(seen, body.Body):
+        from apm_run.conventions.wsgi_input import Input
+
+        environ["wsgi.input"] = Input(environ["wsgi.input"], seen)
 
 
 def _request(environ: dict[str, Any], verb: str, path: str, settings: Settings) -> dict[str, Any]:
@@ -133,10 +152,14 @@ def _request(environ: dict[str, Any], verb: str, path: str, settings: Settings) 
         environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}",
         http_server.quote(path),
         environ.get("QUERY_STRING", ""),
+        sanitize.names(settings.sanitize_field_names),
     )
     shown = headers.of_environ(environ, settings.sanitize_field_names) if settings.capture_headers else None
     version = environ.get("SERVER_PROTOCOL", "").partition("/")[2]
-    return http_server.request(verb, url, version, environ.get("REMOTE_ADDR"), shown)
+    found = http_server.request(verb, url, version, environ.get("REMOTE_ADDR"), shown)
+    if shown and "HTTP_COOKIE" in environ:
+        found["cookies"] = cookies.parsed(environ["HTTP_COOKIE"], sanitize.names(settings.sanitize_field_names))
+    return found
 
 
 def _text(latin: str) -> str:

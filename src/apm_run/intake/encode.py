@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from _json import encode_basestring, make_encoder
 
+from apm_run import sanitize
 from apm_run.intake.limits import KEYWORD, LONG, MAX_EVENT_SIZE, TARGET, cut
 from apm_run.model import FAILURE
 
@@ -207,7 +208,7 @@ def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
     if transaction.sampled:
         if transaction.stats:
             event["dropped_spans_stats"] = _dropped(transaction.stats)
-        event["context"] = _service(transaction, _context(transaction.context))
+        event["context"] = _service(transaction, _context(transaction.context, "transaction"))
     else:
         event["span_count"] = {"started": 0, "dropped": 0}
     return event
@@ -244,8 +245,11 @@ def _service(transaction: Any, context: dict[str, Any]) -> dict[str, Any]:
     return {**context, "service": {**context.get("service", {}), "framework": framework}}
 
 
-def _context(context: dict[str, Any]) -> dict[str, Any]:
-    """The context of a transaction or an error."""
+def _context(context: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The context of a transaction or an error.
+
+    :param kind: which of both: the request's body may be shown by one and not by the other.
+    """
     found = dict(context)
     if "tags" in found:
         found["tags"] = labels(found["tags"])
@@ -256,6 +260,11 @@ def _context(context: dict[str, Any]) -> dict[str, Any]:
             request["url"] = _url(request["url"])
         if "headers" in request:
             request["headers"] = _headers(request["headers"])
+        body = request.get("body")
+        if callable(body):  # conventions.body: made readable only now
+            request["body"] = body = body(kind)
+        if body is None:
+            request.pop("body", None)
     if "response" in found:
         found["response"] = response = dict(found["response"])
         if not _whole(response.get("status_code", 0)):
@@ -302,7 +311,7 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
         event["subtype"] = text(draft.subtype)
     if draft.action is not None:
         event["action"] = text(draft.action)
-    context = _span_context(draft)
+    context = _span_context(draft, sanitize.names(transaction.tracer.settings.sanitize_field_names))
     if context:
         event["context"] = context
     if stacktrace:
@@ -314,17 +323,17 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
     return event
 
 
-def _span_context(draft: Any) -> dict[str, Any]:
+def _span_context(draft: Any, secret: sanitize.Names) -> dict[str, Any]:
     context: dict[str, Any] = dict(draft.context) if draft.context else {}
     if "tags" in context:
         context["tags"] = labels(context["tags"])
     if draft.db is not None:
         context["db"] = _db(draft.db)
     if draft.http is not None:
-        context["http"] = _http(draft.http)
+        context["http"] = _http(draft.http, secret)
     destination: dict[str, Any] = {}
     if draft.address:
-        destination["address"] = text(draft.address)
+        destination["address"] = sanitize.without_userinfo(text(draft.address))
         if _whole(draft.port) and draft.port > 0:
             destination["port"] = draft.port
     if draft.exit:
@@ -345,10 +354,10 @@ def resource(span_type: str, kind: str, name: str) -> str:
     return name if span_type == "external" else f"{kind}/{name}"
 
 
-def _http(http: dict[str, Any]) -> dict[str, Any]:
+def _http(http: dict[str, Any], secret: sanitize.Names) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if http.get("url"):
-        found["url"] = _long(http["url"])
+        found["url"] = _long(sanitize.url(text(http["url"], LONG), secret))
     if http.get("method"):
         found["method"] = text(http["method"])
     status = http.get("status_code")
@@ -366,7 +375,8 @@ def _db(db: dict[str, Any]) -> dict[str, Any]:
             if _whole(value):
                 found[key] = value
         elif value is not None:
-            found[key] = text(value, LONG if key == "statement" else KEYWORD)
+            long = key == "statement"
+            found[key] = sanitize.connection(text(value, LONG if long else KEYWORD), long)
     return found
 
 
@@ -379,7 +389,7 @@ def error(error: dict[str, Any]) -> dict[str, Any]:
         named = event["transaction"]
         event["transaction"] = {**named, "name": text(named["name"] or ""), "type": text(named["type"] or "custom")}
     if "context" in event:
-        event["context"] = _context(event["context"])
+        event["context"] = _context(event["context"], "error")
     if "exception" in event:
         event["exception"] = _exception(event["exception"])
     if "log" in event:

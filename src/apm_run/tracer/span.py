@@ -74,11 +74,11 @@ class Transaction:
     """A unit of work of this service: a request, a job, the program itself."""
 
     __slots__ = (
-        "__weakref__", "_dropped", "_reads", "buffers", "child_ns", "children", "context", "counter", "end_ns",
-        "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework", "full", "handed_over", "id",
-        "ignored", "linked", "links", "look_ns", "name", "named_by_user", "opened", "outcome",
-        "parent_id", "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans", "start_ns",
-        "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
+        "__weakref__", "_dropped", "_name", "_reads", "buffers", "child_ns", "children", "context", "counter",
+        "end_ns", "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework", "full", "handed_over",
+        "id", "ignored", "linked", "links", "look_ns", "named_by_user", "opened", "outcome", "parent_id", "result",
+        "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans", "start_ns", "stats", "timers",
+        "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
 
     def __init__(
@@ -150,6 +150,18 @@ class Transaction:
         #: Whether an open record says that it has begun, and when that is to be looked at again.
         self.opened = False
         self.look_ns = start_ns + OLD_NS
+
+    @property
+    def name(self) -> str:
+        """The name as events show it: of the group that it belongs to (spec 22)."""
+        name = self._name
+        if name.__class__ is not str:  # whatever the program has put there; encoding copes with it
+            return name
+        return self.tracer.names.shown(name, self.tracer.settings.transaction_name_groups)
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
 
     @property
     def transaction(self) -> Transaction:

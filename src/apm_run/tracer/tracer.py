@@ -14,6 +14,7 @@ from apm_run.model import FAILURE, SUCCESS, UNKNOWN
 from apm_run.tracer import capture, stack
 from apm_run.tracer.breakdown import Breakdown
 from apm_run.tracer.compression import absorb
+from apm_run.tracer.names import Names
 from apm_run.tracer.span import OLD_NS, Span, Transaction
 
 TYPE_CHECKING = False
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
             """Metrics of this process."""
 
 
+#: What an error says of the transaction that it happened in.
+_IN_TRANSACTION = frozenset(("trace_id", "transaction_id", "parent_id", "transaction"))
+
 #: So many errors of a transaction wait for its end; a program that goes on failing sends the others at once.
 WAITING_ERRORS = 50
 
@@ -97,6 +101,7 @@ class Tracer:
         #: Called when the program is found to be a server or worker; must not raise.
         self.claimed: Callable[[], None] | None = None
         self.active: bool = settings.recording
+        self.names = Names()
         #: Targets that have failed too often, by their paths: calls pass them straight through.
         self.switched_off: set[str] = set()
         #: By their ids the transactions that have begun and not ended.
@@ -204,6 +209,8 @@ class Tracer:
         self._live.pop(transaction.id, None)
         if transaction.outcome is None:
             transaction.outcome = FAILURE if transaction.failed else SUCCESS
+        if self.settings.transactions_ignore_patterns:
+            self._ignore_by_name(transaction)
         if transaction.ignored or not self.active:
             if transaction.opened:
                 self.sink.gone(transaction.id)
@@ -214,6 +221,18 @@ class Tracer:
         spans = _taken(transaction.spans)
         transaction.errors = _taken(transaction.errors)
         self.sink.transaction(transaction, spans)
+
+    def _ignore_by_name(self, transaction: Transaction) -> None:
+        """Do not report a transaction whose final name matches; its errors are as those outside any (spec 22)."""
+        name = transaction.name
+        if name.__class__ is not str or not any(
+            pattern.match(name) for pattern in self.settings.transactions_ignore_patterns
+        ):
+            return
+        transaction.ignore()
+        if self.active:
+            for event in _taken(transaction.errors):
+                self.sink.error({key: value for key, value in event.items() if key not in _IN_TRANSACTION})
 
     # Long transactions
 

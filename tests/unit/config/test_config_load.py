@@ -65,6 +65,10 @@ def test_defaults() -> None:
         "span_compression_same_kind_max_duration": 0.0,
         "program_transaction_min_duration": 100.0,
         "transaction_ignore_urls": (),
+        "transaction_ignore_user_agents": (),
+        "transactions_ignore_patterns": (),
+        "transaction_name_groups": (),
+        "use_path_as_transaction_name": False,
         "span_stack_trace_min_duration": 5.0,
         "span_frames_min_duration": None,
         "stack_trace_limit": 50,
@@ -81,6 +85,11 @@ def test_defaults() -> None:
         "auto_log_stacks": True,
         "filter_exception_types": (),
         "capture_headers": True,
+        "capture_body": "off",
+        "capture_body_content_types": tuple(
+            map(Matcher, ("application/x-www-form-urlencoded*", "text/*", "application/json*", "application/xml*"))
+        ),
+        "long_field_max_length": 10_000,
         "sanitize_field_names": tuple(map(Matcher, SANITIZED)),
         "breakdown_metrics": True,
         "metrics_interval": 30.0,

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from tests.unit.conventions.collecting import Collecting
 
-from apm_run import config
+from apm_run import config, sanitize
 from apm_run.config.wildcard import Matcher
 from apm_run.conventions import framework, headers, http_server, wsgi
 
@@ -31,13 +31,13 @@ SECRETS = tuple(map(Matcher, ("password", "*auth*", "*token*", "set-cookie")))
     ],
 )
 def test_url(scheme, authority, path, query, expected):
-    found = http_server.url(scheme, authority, path, query)
+    found = http_server.url(scheme, authority, path, query, sanitize.names(SECRETS))
     assert found.pop("protocol") == f"{scheme}:"
     assert tuple(found.get(key) for key in ("full", "hostname", "port", "pathname", "search")) == expected
 
 
 def test_a_huge_url_is_cut():
-    found = http_server.url("http", "h" * 2000, "/" + "p" * 2000, "q" * 2000)
+    found = http_server.url("http", "h" * 2000, "/" + "p" * 2000, "q" * 2000, sanitize.names(SECRETS))
     assert {len(found[key]) for key in ("full", "hostname", "pathname", "search")} == {1024}
 
 

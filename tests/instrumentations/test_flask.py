@@ -138,7 +138,11 @@ def test_headers_are_sanitised(served):
     _, trace = served.trace(
         "GET",
         "/headers",
-        [("Cookie", "a=secret4; b=secret5"), ("Authorization", "Bearer secret6"), ("X-Api-Key", "secret7")],
+        [
+            ("Cookie", "a=plain; session=secret4; b.sid=secret5"),
+            ("Authorization", "Bearer secret6"),
+            ("X-Api-Key", "secret7"),
+        ],
     )
     context = trace.transaction["context"]
     shown = {name: context["request"]["headers"][name] for name in ("cookie", "authorization", "x-api-key")}
@@ -150,6 +154,7 @@ def test_headers_are_sanitised(served):
         "x-twice": ["one", "two"],
         "x-auth-token": "[REDACTED]",
     }
+    assert context["request"]["cookies"] == {"a": "plain", "session": "[REDACTED]", "b.sid": "[REDACTED]"}
     assert "secret" not in str(trace.transaction)
 
 

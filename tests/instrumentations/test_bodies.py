@@ -1,0 +1,102 @@
+"""Bodies are shown as the program has read them, and reading them is as without us (spec 22, capture_body)."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from tests.instrumentations.served import Served, compare
+from tests.receiver import Sink
+
+SERVERS = {
+    "gunicorn": ("-m", "gunicorn", "-b", "127.0.0.1:0", "--threads", "4", "secrets_flask:app"),
+    "gunicorn-sync": ("-m", "gunicorn", "-b", "127.0.0.1:0", "secrets_flask:app"),
+    "waitress": ("-m", "waitress", "--listen=127.0.0.1:0", "secrets_flask:app"),
+    "werkzeug": ("-m", "flask", "--app", "secrets_flask:app", "run", "--port", "0"),
+    "uvicorn": ("-m", "uvicorn", "--port", "0", "secrets_starlette:app"),
+    "hypercorn": ("-m", "hypercorn", "-b", "127.0.0.1:0", "secrets_starlette:app"),
+}
+OPTIONS = {"ELASTIC_APM_CAPTURE_BODY": "all"}
+TEXT = ("Content-Type", "text/plain")
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def served(request):
+    with Sink() as sink, Served(*SERVERS[request.param], sink=sink, env=OPTIONS) as served:
+        yield served
+
+
+def body(trace):
+    return trace.transaction["context"]["request"].get("body")
+
+
+def test_what_is_not_read_is_not_shown(served):
+    answer, trace = served.trace("POST", "/ignore", [TEXT], b"abc" * 1000)
+    assert answer.body == b"not read"
+    assert body(trace) is None
+
+
+def test_what_is_read_in_part_is_shown_in_part(served):
+    answer, trace = served.trace("POST", "/part", [TEXT], b"abcdefgh" * 10)
+    assert answer.body == b"abcde"
+    # An ASGI server gives pieces as they come; a WSGI application reads as far as it likes.
+    assert body(trace).startswith("abcde")
+    if "wsgi" in str(served.command) or "flask" in str(served.command):
+        assert len(body(trace)) <= len(b"abcdefgh" * 10)
+
+
+def test_what_streams_through_streams_through(served):
+    data = bytes(range(48, 90)) * 50_000
+    answer, trace = served.trace("POST", "/pass", [TEXT], data)
+    assert answer.body == data
+    assert body(trace) == data[:9_999].decode() + "\u2026"
+
+
+def test_a_chunked_body(served):
+    trace, header = served.new_trace()
+    head = f"POST /pass HTTP/1.1\r\nHost: x\r\n{header[0]}: {header[1]}\r\nContent-Type: text/plain\r\n"
+    chunks = "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"
+    raw = served.raw((head + chunks).encode())
+    served.wait(lambda: trace.transactions)
+    if b"abc" in raw:
+        assert body(trace) == "abcdefg"
+    else:  # a program that does not know where it ends does not read it
+        assert body(trace) in (None, "[REDACTED]")
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body(served):
+    trace, header = served.new_trace()
+    head = f"POST /memory HTTP/1.1\r\nHost: x\r\n{header[0]}: {header[1]}\r\nContent-Type: text/plain\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), 10) as connection:
+        connection.sendall(f"{head}Content-Length: 1000000\r\n\r\nabcdef".encode())
+    # waitress calls no application for half a body, and is asked again to see that it lives.
+    if "waitress" not in str(served.command):
+        served.wait(lambda: trace.transactions)
+        assert trace.transaction["context"]["request"].get("body") in (None, "abcdef")
+        assert not [error for error in trace.errors if "apm_run" in str(error)]
+    assert served.ask("POST", "/part", [TEXT], b"abcdefgh").body == b"abcde"
+
+
+def test_a_huge_upload_leaves_the_memory_flat(served):
+    """Issue 4: never consume or buffer."""
+    if "waitress" in str(served.command):
+        pytest.skip("waitress itself keeps uploads, in a file")
+    small = int(served.ask("POST", "/memory", [TEXT], b"x" * MEGABYTE).body)
+    large = int(served.ask("POST", "/memory", [TEXT], b"x" * (100 * MEGABYTE)).body)
+    assert large - small < 30 * MEGABYTE
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_bare_and_traced_are_the_same(name):
+    data = b"line\n" * 1000
+    route = "{kind}" if "starlette" in str(SERVERS[name]) else "<kind>"
+    requests = {
+        ("POST", "/part", (TEXT,), data): "POST /part | HTTP 2xx | success",
+        ("POST", "/pass", (TEXT,), data): "POST /pass | HTTP 2xx | success",
+        ("POST", "/ignore", (TEXT,), data): "POST /ignore | HTTP 2xx | success",
+        ("POST", "/take/form", (("Content-Type", "application/x-www-form-urlencoded"),), b"a=1&password=2"): (
+            f"POST /take/{route} | HTTP 2xx | success"
+        ),
+    }
+    assert compare(SERVERS[name], requests, env=OPTIONS) == requests

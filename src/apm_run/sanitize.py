@@ -21,6 +21,8 @@ REDACTED = "[REDACTED]"
 _NAMES = 512
 #: How deep a value is followed; what lies deeper is not shown.
 _DEPTH = 20
+#: Characters of a query string that are looked at, and kept.
+_LONGEST = 10_000
 #: Parameters of URLs that open what the URL names, whatever ``sanitize_field_names`` says; in lower case.
 _KEYS = frozenset((
     "access_token", "assertion", "awsaccesskeyid", "client_assertion", "client_secret", "code_verifier", "hmac",
@@ -110,6 +112,8 @@ def query(text: str, secret: Names, depth: int = 0) -> str:
     """A query string, the values of its secret parameters redacted; what is not secret stays as it was sent."""
     if "=" not in text:
         return text
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST]
     return "&".join(
         [
             _parameters(part, ";", secret, depth) if ";" in part else _parameter(part, secret, depth)
@@ -177,11 +181,10 @@ def connection(text: str, statement: bool = False) -> str:
         import re
 
         text = re.sub(r"(://)[^\s/?#'\"]*@", r"\1", text)
-    if "=" in text and any(word in text for word in ("assword", "asswd", "wd", "ASSWORD", "WD")):
+    lower = text.lower() if "=" in text else ""
+    if "pwd" in lower or "passwd" in lower or "password" in lower:
         import re
 
         quoted = "" if statement else r"'[^']*'?|\"[^\"]*\"?|\{[^}]*\}?|"
-        text = re.sub(
-            rf"(?i)\b(password|passwd|passphrase|pwd)(\s*=\s*)({quoted}[^\s;&'\"?$:%@,()]+)", rf"\1\2{REDACTED}", text
-        )
+        text = re.sub(rf"(?i)\b(password|passwd|pwd)(\s*=\s*)({quoted}[^\s;&'\"?$:%@,()]+)", rf"\1\2{REDACTED}", text)
     return text

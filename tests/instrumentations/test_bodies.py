@@ -16,6 +16,7 @@ SERVERS = {
     "uvicorn": ("-m", "uvicorn", "--port", "0", "secrets_starlette:app"),
     "hypercorn": ("-m", "hypercorn", "-b", "127.0.0.1:0", "secrets_starlette:app"),
 }
+TRUSTING = ("--trusted-proxy=127.0.0.1", "--trusted-proxy-headers=x-forwarded-for")
 OPTIONS = {"ELASTIC_APM_CAPTURE_BODY": "all"}
 TEXT = ("Content-Type", "text/plain")
 MEGABYTE = 1 << 20
@@ -85,6 +86,24 @@ def test_a_huge_upload_leaves_the_memory_flat(served):
     small = int(served.ask("POST", "/memory", [TEXT], b"x" * MEGABYTE).body)
     large = int(served.ask("POST", "/memory", [TEXT], b"x" * (100 * MEGABYTE)).body)
     assert large - small < 30 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*SERVERS["waitress"][:2], *TRUSTING, *SERVERS["waitress"][2:]),
+        (*SERVERS["uvicorn"], "--proxy-headers"),
+    ],
+    ids=["waitress", "uvicorn"],
+)
+def test_the_address_is_that_of_the_socket(command):
+    """Spec 6: socket.remote_address must come from the socket, not from Forwarded headers."""
+    with Sink() as sink, Served(*command, sink=sink) as served:
+        answer, trace = served.trace("GET", "/who", [("X-Forwarded-For", "203.0.113.9")])
+        assert answer.body == b"203.0.113.9"
+        request = trace.transaction["context"]["request"]
+        assert request["socket"] == {"remote_address": "127.0.0.1"}
+        assert request["headers"]["x-forwarded-for"] == "203.0.113.9"
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -163,10 +163,16 @@ def _request(scope: dict[str, Any], sent: dict[bytes, list[str]], path: str, set
     found = http_server.request(scope["method"], url, scope.get("http_version"), address, shown)
     if shown and b"cookie" in sent:  # HTTP/2 may send them one by one
         found["cookies"] = cookies.parsed(";".join(sent[b"cookie"]), secret)
-    if sent.get(b"content-length", _NONE)[0] not in ("", "0") or b"transfer-encoding" in sent:
+    if sent.get(b"content-length", _NONE)[0] not in ("", "0") or b"transfer-encoding" in sent or _framed(scope, sent):
         kind, encoding = sent.get(b"content-type", _NONE)[0], sent.get(b"content-encoding", _NONE)[0]
         found["body"] = body.of_request(kind, encoding, settings)
     return found
+
+
+def _framed(scope: dict[str, Any], sent: dict[bytes, list[str]]) -> bool:
+    """Whether a request has a body that HTTP/2 or later delimits, which needs no header for that."""
+    later = scope.get("http_version", "1")[:1] not in ("0", "1")
+    return later and b"content-length" not in sent and b"content-type" in sent
 
 
 def _user(transaction: Transaction, user: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from apm_run import propagation, sanitize
 from apm_run.config.wildcard import any_match
 from apm_run.guard import failed
-from apm_run.intake.limits import cut
+from apm_run.intake.limits import KEYWORD, cut
 from apm_run.model import FAILURE, SUCCESS
 from apm_run.tracer import current
 from apm_run.tracer.errors import single
@@ -96,7 +96,8 @@ def begin(
         sent = tracer.headers(running)
         traceparents, tracestates = [sent["traceparent"]], [sent.get("tracestate", "")]
     context = propagation.parse(traceparents, tracestates) if traceparents else None
-    route = path if settings.use_path_as_transaction_name else "unknown route"
+    # Without what is not the path proper, a session say (RFC 3986, 3.3).
+    route = path.partition(";")[0] if settings.use_path_as_transaction_name else "unknown route"
     transaction = tracer.begin_transaction(f"{verb(method)} {route}", TYPE, context)
     transaction.entry = True
     if settings.transaction_ignore_urls and any_match(settings.transaction_ignore_urls, path):
@@ -135,7 +136,7 @@ def url(scheme: str, authority: str, path: str, query: str, secret: Names) -> di
     :param query: without question mark.
     """
     if "=" in query:
-        query = sanitize.query(query, secret)
+        query = sanitize.query(query[: 2 * KEYWORD], secret)
     if ";" in path:
         path = sanitize.url(path, secret)
     if "@" in authority:

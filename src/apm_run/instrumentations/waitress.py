@@ -1,4 +1,4 @@
-"""waitress: every socket has a server object, which is made for the application."""
+"""waitress: every socket has a server object; around the application lies what believes in a proxy's headers."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from apm_run.instrument.vocabulary import Instrumentation, Serve
 INSTRUMENTATION = Instrumentation(
     library="waitress",
     versions="3.0",
-    targets=(Serve("waitress.server:BaseWSGIServer.__init__", wsgi, argument=(1, "application")),),
+    targets=(Serve("waitress.server:BaseWSGIServer.__init__", wsgi, attribute="application"),),
 )

@@ -40,6 +40,11 @@ def passed():
     return Response(iter(lambda: stream.read(65_536), b""), mimetype="text/plain")
 
 
+@app.route("/who")
+def who():
+    return request.remote_addr
+
+
 @app.route("/memory", methods=["POST"])
 def memory():
     """Bytes that the process has needed at most, after all of the body was read."""

@@ -50,6 +50,10 @@ class Passed:
             await self._send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
 
 
+async def who(request):
+    return PlainTextResponse(request.client.host)
+
+
 async def memory(request):
     """Bytes that the process has needed at most, after all of the body was read."""
     async for _ in request.stream():
@@ -67,6 +71,7 @@ app = Starlette(
         Route("/ignore", ignore, methods=["POST"]),
         Route("/part", part, methods=["POST"]),
         Route("/pass", Passed, methods=["POST"]),
+        Route("/who", who),
         Route("/memory", memory, methods=["POST"]),
         Route("/whole", whole, methods=["POST"]),
     ]

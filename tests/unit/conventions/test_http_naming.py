@@ -73,7 +73,7 @@ def test_methods_do_not_make_names_without_end(ask, method, name):
 def test_use_path_as_transaction_name(ask):
     """Spec 4.2: method and path instead of "unknown route"; a route that is known still names it."""
     seen = Collecting(use_path_as_transaction_name="true", transaction_name_groups="GET /user/*")
-    ask(seen, nothing, PATH_INFO="/a")
+    ask(seen, nothing, PATH_INFO="/a;jsessionid=s3cr3t")
     ask(seen, nothing, PATH_INFO="/user/7")
     ask(seen, lambda transaction: http_server.name(transaction, "GET", "/r"), PATH_INFO="/b")
     assert [t["name"] for t in seen.transactions] == ["GET /a", "GET /user/*", "GET /r"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import sys
 import tempfile
+import time
 import tracemalloc
 from wsgiref.validate import validator
 
@@ -12,8 +15,8 @@ import pytest
 from tests.unit.conventions.collecting import Collecting
 from tests.unit.conventions.test_wsgi_calls import Server
 
-from apm_run import config
-from apm_run.conventions import body, body_text, wsgi
+from apm_run import config, guard
+from apm_run.conventions import asgi, body, body_text, wsgi
 from apm_run.conventions.wsgi_input import Input
 
 FORM = "application/x-www-form-urlencoded"
@@ -457,3 +460,112 @@ def test_json_stays_json():
     text = json.dumps({"password": "s3cr3t", "a": ["\u20ac", {"b": None}]})
     shown = json.loads(seen(JSON, text.encode()))
     assert shown == {"password": "[REDACTED]", "a": ["\u20ac", {"b": None}]}
+
+
+def asked(seen, messages, app, headers=((b"content-type", b"text/plain"), (b"content-length", b"6")), **scope):
+    """A request by way of ASGI, whose server gives these messages."""
+    given = iter(messages)
+
+    async def receive():
+        message = next(given)
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    async def send(message):
+        pass
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": list(headers), **scope}
+    return asyncio.run(asgi.application(seen.tracer, app, None)(scope, receive, send))
+
+
+def reader(times):
+    async def app(scope, receive, send):
+        for _ in range(times):
+            await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    return app
+
+
+PIECES = [
+    {"type": "http.request", "body": b"abc", "more_body": True},
+    {"type": "http.request"},
+    {"type": "http.disconnect"},
+]
+
+
+@pytest.mark.parametrize(("times", "shown"), [(0, None), (1, "abc"), (3, "abc")])
+def test_asgi_messages_are_noted_as_they_are_received(times, shown):
+    seen = Collecting(capture_body="all")
+    asked(seen, PIECES, reader(times))
+    assert request_of(seen.transactions[0]).get("body") == shown
+
+
+def test_what_receive_raises_is_the_servers_and_bare():
+    seen = Collecting(capture_body="all")
+    with pytest.raises(KeyError, match="server") as caught:
+        asked(seen, [PIECES[0], KeyError("server")], reader(2))
+    assert all("receiver" not in str(entry) for entry in caught.traceback if sys.version_info >= (3, 11))
+    assert request_of(seen.errors[0])["body"] == "abc"
+
+
+@pytest.mark.parametrize("message", [None, {"type": "http.request", "body": "text"}, {}])
+def test_a_message_of_no_use_reaches_the_program(message, monkeypatch):
+    monkeypatch.setattr(guard, "STRICT", False)
+    seen = Collecting(capture_body="all")
+    asked(seen, [message], reader(1))
+    assert request_of(seen.transactions[0]).get("body") is None
+
+
+def test_off_leaves_the_servers_receive():
+    seen = Collecting()
+    received = []
+
+    async def app(scope, receive, send):
+        received.append(receive.__qualname__)
+
+    asked(seen, PIECES, app)
+    assert received == ["asked.<locals>.receive"]
+    assert request_of(seen.transactions[0])["body"] == "[REDACTED]"
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "has"),
+    [
+        ("1.1", [(b"content-type", b"text/plain")], False),
+        ("1.1", [(b"transfer-encoding", b"chunked")], True),
+        ("2", [(b"content-type", b"text/plain")], True),
+        ("2", [(b"content-type", b"text/plain"), (b"content-length", b"0")], False),
+        ("2", [], False),
+        ("3", [(b"content-length", b"7")], True),
+    ],
+)
+def test_which_requests_have_a_body(version, headers, has):
+    seen = Collecting()
+    asked(seen, PIECES, reader(0), headers=headers, http_version=version)
+    assert ("body" in request_of(seen.transactions[0])) is has
+
+
+def test_a_failure_of_ours_hides_the_body(monkeypatch):
+    monkeypatch.setattr(guard, "STRICT", False)
+    monkeypatch.setattr(body_text, "json", None)
+    assert seen(JSON, b"{}") == "[REDACTED]"
+
+
+def test_a_failure_of_ours_leaves_the_input(monkeypatch):
+    monkeypatch.setattr(guard, "STRICT", False)
+    watched = Input(io.BytesIO(b"ab\ncd"), None)
+    assert watched.readline() == b"ab\n"
+    assert watched.readinto(bytearray(2)) == 2
+    assert watched.read() == b""
+
+
+def test_hostile_texts_take_no_time():
+    started = time.perf_counter()
+    for kind in (JSON, FORM, "text/plain", "multipart/form-data; boundary=x"):
+        for data in (b" ", b"\\", b'"', b"[", b"[]", b"{", b";", b"&", b"a=&", b"%", b'{"a":', b"--x\r\n"):
+            seen(kind, data * 20_000)
+            seen(kind, b"--x\r\nContent-Disposition: " + data * 20_000)
+    assert time.perf_counter() - started < 5

@@ -561,7 +561,7 @@ OPTIONS: tuple[Option, ...] = (
         parse.integer(1, 100_000),
         "10000",
         _DATA,
-        "Characters that are kept of the body of a request.",
+        "Characters that are kept of the body of a request, and of a database statement (10000 of that at most).",
         "2000",
     ),
     Option(

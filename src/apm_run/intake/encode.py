@@ -311,7 +311,7 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
         event["subtype"] = text(draft.subtype)
     if draft.action is not None:
         event["action"] = text(draft.action)
-    context = _span_context(draft, sanitize.names(transaction.tracer.settings.sanitize_field_names))
+    context = _span_context(draft, transaction.tracer.settings)
     if context:
         event["context"] = context
     if stacktrace:
@@ -323,14 +323,14 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
     return event
 
 
-def _span_context(draft: Any, secret: sanitize.Names) -> dict[str, Any]:
+def _span_context(draft: Any, settings: Any) -> dict[str, Any]:
     context: dict[str, Any] = dict(draft.context) if draft.context else {}
     if "tags" in context:
         context["tags"] = labels(context["tags"])
     if draft.db is not None:
-        context["db"] = _db(draft.db)
+        context["db"] = _db(draft.db, settings.long_field_max_length)
     if draft.http is not None:
-        context["http"] = _http(draft.http, secret)
+        context["http"] = _http(draft.http, sanitize.names(settings.sanitize_field_names))
     destination: dict[str, Any] = {}
     if draft.address:
         destination["address"] = sanitize.without_userinfo(text(draft.address))
@@ -368,7 +368,7 @@ def _http(http: dict[str, Any], secret: sanitize.Names) -> dict[str, Any]:
     return found
 
 
-def _db(db: dict[str, Any]) -> dict[str, Any]:
+def _db(db: dict[str, Any], limit: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in db.items():
         if key == "rows_affected":
@@ -376,7 +376,7 @@ def _db(db: dict[str, Any]) -> dict[str, Any]:
                 found[key] = value
         elif value is not None:
             long = key == "statement"
-            found[key] = sanitize.connection(text(value, LONG if long else KEYWORD), long)
+            found[key] = sanitize.connection(text(value, limit if long else KEYWORD), long)
     return found
 
 

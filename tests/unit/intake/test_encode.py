@@ -331,6 +331,14 @@ def test_http(engine):
     assert judged(encode.span_line(span_of(engine, http())))["context"]["http"] == {}
 
 
+def test_long_field_max_length():
+    """Spec 2, 4.2."""
+    engine = Engine(long_field_max_length="100")
+    draft = SpanDraft("x", "db", db={"statement": HUGE, "instance": "u" * 200})
+    found = judged(encode.span_line(span_of(engine, draft)))["context"]["db"]
+    assert (len(found["statement"]), len(found["instance"])) == (100, 200)
+
+
 def test_long_statement_is_cut(engine):
     draft = SpanDraft("x", "db", db={"statement": HUGE, "user": HUGE})
     found = judged(encode.span_line(span_of(engine, draft)))["context"]["db"]

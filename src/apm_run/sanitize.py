@@ -181,7 +181,9 @@ def connection(text: str, statement: bool = False) -> str:
         import re
 
         text = re.sub(r"(://)[^\s/?#'\"]*@", r"\1", text)
-    lower = text.lower() if "=" in text else ""
+    if "=" not in text:
+        return text
+    lower = text.lower()
     if "pwd" in lower or "passwd" in lower or "password" in lower:
         import re
 

@@ -30,7 +30,9 @@ _READ = frozenset((
     b"host", b"traceparent", b"tracestate", b"user-agent", b"cookie", b"content-length", b"transfer-encoding",
     b"content-type", b"content-encoding",
 ))  # fmt: skip
-_NONE = ("",)
+_NONE = (b"",)
+#: One of them comes with a body.
+_BODY = frozenset((b"content-length", b"transfer-encoding", b"content-type"))
 
 
 def method(tracer: Tracer, original: Callable[..., Any], framework: str | None) -> Callable[..., Any]:
@@ -125,19 +127,19 @@ def _receiver(receive: Callable[..., Any], seen: body.Body) -> Callable[..., Any
 
 
 def _begin(tracer: Tracer, framework: Framework | None, scope: dict[str, Any]) -> Transaction | None:
-    sent: dict[bytes, list[str]] = {}
+    sent: dict[bytes, list[bytes]] = {}
     for key, value in scope["headers"]:
         if key in _READ:
-            sent.setdefault(key, []).append(value.decode("latin-1"))
+            sent.setdefault(key, []).append(value)
     path = http_server.origin_form(scope["path"])
     transaction = http_server.begin(
         tracer,
         framework,
         scope["method"],
         path,
-        traceparents=sent.get(b"traceparent", []),
-        tracestates=sent.get(b"tracestate", []),
-        user_agent=sent.get(b"user-agent", _NONE)[0],
+        traceparents=[value.decode("latin-1") for value in sent.get(b"traceparent", ())],
+        tracestates=[value.decode("latin-1") for value in sent.get(b"tracestate", ())],
+        user_agent=sent.get(b"user-agent", _NONE)[0].decode("latin-1"),
     )
     if transaction is not None and transaction.sampled:
         try:
@@ -147,8 +149,8 @@ def _begin(tracer: Tracer, framework: Framework | None, scope: dict[str, Any]) -
     return transaction
 
 
-def _request(scope: dict[str, Any], sent: dict[bytes, list[str]], path: str, settings: Settings) -> dict[str, Any]:
-    host = sent.get(b"host", _NONE)[-1]
+def _request(scope: dict[str, Any], sent: dict[bytes, list[bytes]], path: str, settings: Settings) -> dict[str, Any]:
+    host = sent.get(b"host", _NONE)[-1].decode("latin-1")
     if not host:
         server = scope.get("server")
         host = f"{server[0]}:{server[1]}" if server else ""
@@ -162,17 +164,18 @@ def _request(scope: dict[str, Any], sent: dict[bytes, list[str]], path: str, set
     address = client[0] if client else None
     found = http_server.request(scope["method"], url, scope.get("http_version"), address, shown)
     if shown and b"cookie" in sent:  # HTTP/2 may send them one by one
-        found["cookies"] = cookies.parsed(";".join(sent[b"cookie"]), secret)
-    if sent.get(b"content-length", _NONE)[0] not in ("", "0") or b"transfer-encoding" in sent or _framed(scope, sent):
-        kind, encoding = sent.get(b"content-type", _NONE)[0], sent.get(b"content-encoding", _NONE)[0]
+        found["cookies"] = cookies.parsed(b";".join(sent[b"cookie"]).decode("latin-1"), secret)
+    if not _BODY.isdisjoint(sent) and _has_body(scope, sent):
+        kind, encoding = (sent.get(key, _NONE)[0].decode("latin-1") for key in (b"content-type", b"content-encoding"))
         found["body"] = body.of_request(kind, encoding, settings)
     return found
 
 
-def _framed(scope: dict[str, Any], sent: dict[bytes, list[str]]) -> bool:
-    """Whether a request has a body that HTTP/2 or later delimits, which needs no header for that."""
-    later = scope.get("http_version", "1")[:1] not in ("0", "1")
-    return later and b"content-length" not in sent and b"content-type" in sent
+def _has_body(scope: dict[str, Any], sent: dict[bytes, list[bytes]]) -> bool:
+    """Whether a request has a body; from HTTP/2 on no header need say where it ends."""
+    if b"content-length" in sent:
+        return sent[b"content-length"][0] not in (b"", b"0")
+    return b"transfer-encoding" in sent or scope.get("http_version", "1")[:1] not in ("0", "1")
 
 
 def _user(transaction: Transaction, user: Any) -> None:

@@ -260,11 +260,8 @@ def _context(context: dict[str, Any], kind: str) -> dict[str, Any]:
             request["url"] = _url(request["url"])
         if "headers" in request:
             request["headers"] = _headers(request["headers"])
-        body = request.get("body")
-        if callable(body):  # conventions.body: made readable only now
-            request["body"] = body = body(kind)
-        if body is None:
-            request.pop("body", None)
+        if "body" in request:
+            _show_body(request, kind)
     if "response" in found:
         found["response"] = response = dict(found["response"])
         if not _whole(response.get("status_code", 0)):
@@ -272,6 +269,14 @@ def _context(context: dict[str, Any], kind: str) -> dict[str, Any]:
         if "headers" in response:
             response["headers"] = _headers(response["headers"])
     return found
+
+
+def _show_body(request: dict[str, Any], kind: str) -> None:
+    """A body as conventions.body keeps it is made readable only now; one that nobody has read is none."""
+    body = request["body"]
+    request["body"] = body = body(kind) if callable(body) else body
+    if body is None:
+        del request["body"]
 
 
 def _url(parts: dict[str, Any]) -> dict[str, Any]:
@@ -376,7 +381,8 @@ def _db(db: dict[str, Any], limit: int) -> dict[str, Any]:
                 found[key] = value
         elif value is not None:
             long = key == "statement"
-            found[key] = sanitize.connection(text(value, limit if long else KEYWORD), long)
+            shown = text(value, limit if long else KEYWORD)
+            found[key] = sanitize.connection(shown, long) if "@" in shown or "=" in shown else shown
     return found
 
 

@@ -97,7 +97,7 @@ class Transaction:
         :param timestamp: microseconds since the epoch.
         """
         self.tracer = tracer
-        self.name = name
+        self._name = name
         self.type = type
         self.id = id
         self.trace_id = trace_id
@@ -175,7 +175,7 @@ class Transaction:
     def set_name(self, name: str) -> None:
         """Name it by its route or handler, unless the user has named it."""
         if not self.named_by_user:
-            self.name = name
+            self._name = name
 
     def ignore(self) -> None:
         """Report neither it nor its spans; its errors are reported as outside any transaction (spec 22)."""

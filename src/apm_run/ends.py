@@ -230,10 +230,15 @@ class Program:
 
     def begin(self, tracer: Tracer, start_ns: int, timestamp: int, hold: Callable[[], None]) -> None:
         """Begin it, as a child of what ``TRACEPARENT`` named where a traced program started this one."""
-        from apm_run import propagation
+        context, baggage = None, None
+        if self.parent:
+            from apm_run import propagation
 
-        context = propagation.parse(self.parent[:1], self.parent[1:]) if self.parent else None
-        tracer.begin_ambient(program_name(), start_ns, timestamp, context)
+            context = propagation.parse(self.parent[:1], self.parent[1:])
+            if context is not None:
+                context.own = self.parent[0] != self.given
+            baggage = propagation.baggage([os.environ.get("BAGGAGE", "")])
+        tracer.begin_ambient(program_name(), start_ns, timestamp, context, baggage)
         self._held(tracer, hold)
 
     def _held(self, tracer: Tracer, hold: Callable[[], None]) -> None:
@@ -251,8 +256,8 @@ class Program:
         """It was ended, and goes on: with a transaction below that one."""
         from apm_run.propagation import TraceContext
 
-        context = TraceContext(before.trace_id, before.id, before.sampled, before.tracestate)
-        tracer.begin_ambient(before.name, perf_counter_ns(), time_ns() // 1000, context)
+        context = TraceContext(before.trace_id, before.id, before.sampled, before.tracestate, own=True)
+        tracer.begin_ambient(before.name, perf_counter_ns(), time_ns() // 1000, context, before.baggage)
         self._held(tracer, hold)
 
     def forked(self, tracer: Tracer, hold: Callable[[], None]) -> None:

@@ -74,6 +74,8 @@ class Settings:
     span_compression_enabled: bool
     span_compression_exact_match_max_duration: float
     span_compression_same_kind_max_duration: float
+    trace_continuation_strategy: str
+    baggage_to_attach: tuple[Matcher, ...]
     program_transaction_min_duration: float
     transaction_ignore_urls: tuple[Matcher, ...]
     transaction_ignore_user_agents: tuple[Matcher, ...]

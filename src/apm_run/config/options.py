@@ -342,6 +342,27 @@ OPTIONS: tuple[Option, ...] = (
         dynamic=True,
     ),
     Option(
+        "trace_continuation_strategy",
+        parse.choice(("continue", "restart", "restart_external")),
+        "continue",
+        _TRACES,
+        "What an incoming `traceparent` means. `continue`: its trace goes on here. `restart`: a new trace begins, "
+        "with a sampling decision of its own and a link to the other. `restart_external`: the latter for traces that "
+        "no agent of Elastic's has begun.",
+        "restart_external",
+        dynamic=True,
+    ),
+    Option(
+        "baggage_to_attach",
+        parse.wildcards(),
+        "*",
+        _TRACES,
+        "Keys of the incoming `baggage` that are shown with transactions, spans and errors, as `baggage.KEY`. All of "
+        "it goes on with outgoing requests.",
+        "customer-*, tenant",
+        dynamic=True,
+    ),
+    Option(
         "program_transaction_min_duration",
         parse.milliseconds(0),
         "100ms",

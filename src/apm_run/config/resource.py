@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from apm_run.config.percent import unquoted
+
 
 def attributes(text: str) -> dict[str, str]:
     """Return the pairs of ``text``; what is no pair is left out, since the variable is another product's."""
@@ -9,26 +11,6 @@ def attributes(text: str) -> dict[str, str]:
     for item in text.split(","):
         key, separator, value = item.partition("=")
         if separator:
-            pairs[key.strip()] = _decoded(value.strip())
+            value = value.strip()
+            pairs[key.strip()] = unquoted(value).decode("utf-8", "replace") if "%" in value else value
     return pairs
-
-
-def _decoded(value: str) -> str:
-    first, *rest = value.split("%")
-    if not rest:
-        return value
-    parts = [_encoded(first)]
-    for part in rest:
-        try:
-            byte = bytes.fromhex(part[:2]) if part[:2].isalnum() else b""
-        except ValueError:
-            byte = b""
-        parts.append(byte + _encoded(part[2:]) if byte else _encoded(f"%{part}"))
-    return b"".join(parts).decode("utf-8", "replace")
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a surrogate pair, which no environment holds
-        return text.encode("utf-8", "replace")

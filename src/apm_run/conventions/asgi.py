@@ -12,6 +12,7 @@ from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
 from apm_run.instrument.wrap import hide_frame
 from apm_run.intake.limits import cut
+from apm_run.propagation import CARRIED
 from apm_run.tracer import current
 
 TYPE_CHECKING = False
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 _get = current.get
 _set = current.set
 
-#: The headers that are read.
+#: The headers that are read, beside those of trace context.
 _READ = frozenset((
-    b"host", b"traceparent", b"tracestate", b"user-agent", b"cookie", b"content-length", b"transfer-encoding",
-    b"content-type", b"content-encoding",
+    b"host", b"user-agent", b"cookie", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding",
 ))  # fmt: skip
 _NONE = (b"",)
 #: One of them comes with a body.
 _BODY = frozenset((b"content-length", b"transfer-encoding", b"content-type"))
+#: The headers of trace context, as the scope names them.
+_CARRIED = {name.encode(): name for name in CARRIED}
 
 
 def method(tracer: Tracer, original: Callable[..., Any], framework: str | None) -> Callable[..., Any]:
@@ -128,19 +130,15 @@ def _receiver(receive: Callable[..., Any], seen: body.Body) -> Callable[..., Any
 
 def _begin(tracer: Tracer, framework: Framework | None, scope: dict[str, Any]) -> Transaction | None:
     sent: dict[bytes, list[bytes]] = {}
+    carrier: dict[str, list[str]] = {}
     for key, value in scope["headers"]:
         if key in _READ:
             sent.setdefault(key, []).append(value)
+        elif key in _CARRIED:
+            carrier.setdefault(_CARRIED[key], []).append(value.decode("latin-1"))
     path = http_server.origin_form(scope["path"])
-    transaction = http_server.begin(
-        tracer,
-        framework,
-        scope["method"],
-        path,
-        traceparents=[value.decode("latin-1") for value in sent.get(b"traceparent", ())],
-        tracestates=[value.decode("latin-1") for value in sent.get(b"tracestate", ())],
-        user_agent=sent.get(b"user-agent", _NONE)[0].decode("latin-1"),
-    )
+    agent = sent.get(b"user-agent", _NONE)[0].decode("latin-1")
+    transaction = http_server.begin(tracer, framework, scope["method"], path, carrier, user_agent=agent)
     if transaction is not None and transaction.sampled:
         try:
             transaction.context["request"] = _request(scope, sent, path, tracer.settings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from apm_run.intake.limits import LONG, cut
 from apm_run.model import FAILURE, SUCCESS, SpanDraft
+from apm_run.propagation import BAGGAGE, TRACEPARENT, TRACESTATE, baggage, members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PORTS = {"http": 80, "https": 443}
+
+_LENGTHS = frozenset(map(len, (TRACEPARENT, TRACESTATE, BAGGAGE)))
 
 #: Packages whose header collections have a ``copy`` that may be relied on.
 _KNOWN = frozenset(("urllib3", "requests", "httpx", "collections", "multidict"))
@@ -76,34 +79,102 @@ def with_headers(headers: Any, add: Mapping[str, str]) -> Any | None:
 
     :param headers: a dictionary, a list or tuple of pairs, a collection of a known library, or None.
     :param add: as the tracer gives them.
-    :returns: None where nothing is to be changed: there is a ``traceparent``, or they are of an unknown type.
+    :returns: None where nothing is to be changed: all is there, or they are of an unknown type.
     """
     if headers is None:
         return dict(add)
     kind = type(headers)
-    if kind is dict:
-        return None if _traced(headers) else {**headers, **add}
     if kind is list or kind is tuple:
-        if _traced(pair[0] for pair in headers if type(pair) in (tuple, list) and pair):
-            return None
-        return kind((*headers, *add.items()))
-    if kind.__module__.partition(".")[0] not in _KNOWN or not hasattr(kind, "copy") or _traced(headers):
+        return _with_pairs(headers, add)
+    known = kind.__module__.partition(".")[0] in _KNOWN and hasattr(kind, "copy") and hasattr(kind, "items")
+    if kind is not dict and not known:
+        return None
+    lack = Lack(headers.items(), add)
+    if not lack.headers:
         return None
     found = headers.copy()
-    for name, value in add.items():
-        found[name] = value
+    for name, value in lack.headers.items():
+        if name == BAGGAGE and lack.own:
+            key, own = lack.own[-1]
+            if len(lack.own) > 1 and not isinstance(headers, dict):  # it ignores case, and gives all of them one name
+                own = ",".join([_decoded(value) for _, value in lack.own])
+            found[key] = _appended(own, value)
+        else:
+            found[name] = value
     return found
 
 
-def _traced(names: Iterable[Any]) -> bool:
-    """Whether one of the header names, text or bytes of any case, is ``traceparent``."""
-    for name in names:
-        if isinstance(name, str):
-            if len(name) == 11 and str.lower(name) == "traceparent":
-                return True
-        elif isinstance(name, bytes) and bytes.lower(name) == b"traceparent":
-            return True
-    return False
+def _with_pairs(headers: Any, add: Mapping[str, str]) -> Any | None:
+    pairs = {at: pair for at, pair in enumerate(headers) if type(pair) in (tuple, list) and len(pair) == 2}
+    lack = Lack(pairs.values(), add)
+    if not lack.headers:
+        return None
+    found = list(headers)
+    if lack.own and BAGGAGE in lack.headers:
+        key, value = lack.own[-1]
+        at = max(at for at, pair in pairs.items() if pair[0] is key and pair[1] is value)
+        found[at] = type(found[at])((key, _appended(value, lack.headers.pop(BAGGAGE))))
+    return type(headers)((*found, *lack.headers.items()))
+
+
+def with_lines(lines: list[bytes], add: Mapping[str, str]) -> dict[str, str]:
+    """The headers to put behind the lines of a request; its own ``baggage`` is appended to where it stands."""
+    lack = Lack([line.partition(b":")[::2] for line in lines], add)
+    if lack.own and BAGGAGE in lack.headers:
+        at = max(at for at, line in enumerate(lines) if line[:8].lower() == b"baggage:")
+        name, _, value = lines[at].partition(b":")
+        lines[at] = name + b": " + _appended(value.strip(), lack.headers.pop(BAGGAGE))
+    return lack.headers
+
+
+class Lack:
+    """What the headers of a request lack of the trace context: what the program has put there itself stays (spec 14).
+
+    :ivar headers: names and values to add; of ``baggage`` the members to append where there is one already.
+    :ivar own: names and values of the program's own ``baggage``.
+    """
+
+    __slots__ = ("headers", "own")
+
+    def __init__(self, pairs: Iterable[tuple[Any, Any]], add: Mapping[str, str]) -> None:
+        """:param pairs: the request's own headers, text or bytes. :param add: as the tracer gives them."""
+        self.own: list[tuple[Any, Any]] = []
+        self.headers = dict(add)
+        for key, value in pairs:
+            name = _decoded(key)
+            if len(name) not in _LENGTHS:
+                continue
+            name = name.lower()
+            if name == TRACEPARENT:  # with another parent, our state is not its
+                self.headers.pop(TRACEPARENT, None)
+                self.headers.pop(TRACESTATE, None)
+            elif name == TRACESTATE:
+                self.headers.pop(TRACESTATE, None)
+            elif name == BAGGAGE and isinstance(value, (str, bytes)):
+                self.own.append((key, value))
+            elif name == BAGGAGE:
+                self.headers.pop(BAGGAGE, None)
+        if self.own and BAGGAGE in self.headers:
+            self._merge([_decoded(value) for _, value in self.own])
+
+    def _merge(self, own: list[str]) -> None:
+        more = members(baggage([self.headers.pop(BAGGAGE)]), own)
+        if more:
+            self.headers[BAGGAGE] = more
+
+
+def _appended(own: Any, more: str) -> Any:
+    """The program's own ``baggage``, text or bytes, with more members behind it."""
+    if isinstance(own, bytes):
+        return own + (b"," if own.strip() else b"") + more.encode()
+    return f"{own},{more}" if own.strip() else more
+
+
+def _decoded(value: Any) -> str:
+    """The text of a header's name or value; ``""`` where it is none."""
+    if isinstance(value, bytes):
+        return bytes.decode(value, "latin-1")
+    return _text(value) or ""
 
 
 def _text(value: Any) -> str | None:

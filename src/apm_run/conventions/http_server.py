@@ -75,15 +75,14 @@ def begin(
     framework: Framework | None,
     method: str,
     path: str,
+    carrier: dict[str, list[str]],
     *,
-    traceparents: list[str],
-    tracestates: list[str],
     user_agent: str,
 ) -> Transaction | None:
     """Begin the transaction of a request.
 
     :param path: decoded, as ``transaction_ignore_urls`` sees it.
-    :param traceparents: every value of the header. :param tracestates: likewise.
+    :param carrier: every value of the headers of trace context, by their name.
     :returns: None where nothing is recorded at all.
     """
     settings = tracer.settings
@@ -92,13 +91,13 @@ def begin(
     running = _get()
     if running is None:
         tracer.claim()
-    elif not traceparents and running.exit and not running.end_ns:  # a client that calls without any transport
-        sent = tracer.headers(running)
-        traceparents, tracestates = [sent["traceparent"]], [sent.get("tracestate", "")]
-    context = propagation.parse(traceparents, tracestates) if traceparents else None
+    elif propagation.TRACEPARENT not in carrier and running.exit and not running.end_ns:
+        # A client that calls without any transport.
+        carrier = {**{name: [value] for name, value in tracer.headers(running).items()}, **carrier}
+    context, baggage = propagation.incoming(carrier) if carrier else (None, None)
     # Without what is not the path proper, a session say (RFC 3986, 3.3).
     route = path.partition(";")[0] if settings.use_path_as_transaction_name else "unknown route"
-    transaction = tracer.begin_transaction(f"{verb(method)} {route}", TYPE, context)
+    transaction = tracer.begin_transaction(f"{verb(method)} {route}", TYPE, context, baggage=baggage)
     transaction.entry = True
     if settings.transaction_ignore_urls and any_match(settings.transaction_ignore_urls, path):
         transaction.ignore()

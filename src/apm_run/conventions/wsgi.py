@@ -12,6 +12,7 @@ from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
 from apm_run.instrument.wrap import hide_frame
 from apm_run.intake.limits import cut
+from apm_run.propagation import CARRIED
 from apm_run.tracer import current
 
 TYPE_CHECKING = False
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _get = current.get
 _set = current.set
+
+#: The headers of trace context, as the environment names them.
+_CARRIED = tuple([(f"HTTP_{name.upper().replace('-', '_')}", name) for name in CARRIED])
 
 #: Responses that hold everything they have to say already.
 _READY = frozenset((list, tuple, bytes, str))
@@ -118,12 +122,9 @@ def _begin(tracer: Tracer, framework: Framework | None, environ: dict[str, Any])
     if verb is None:  # no request of any server's: a program that calls its application by hand
         return None
     path = http_server.origin_form(_text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")))
-    traceparent = environ.get("HTTP_TRACEPARENT")
-    parents, states = ([], []) if traceparent is None else ([traceparent], [environ.get("HTTP_TRACESTATE", "")])
+    carrier = {name: [environ[key]] for key, name in _CARRIED if environ.get(key)}
     agent = environ.get("HTTP_USER_AGENT", "")
-    transaction = http_server.begin(
-        tracer, framework, verb, path, traceparents=parents, tracestates=states, user_agent=agent
-    )
+    transaction = http_server.begin(tracer, framework, verb, path, carrier, user_agent=agent)
     if transaction is not None and transaction.sampled:
         try:
             transaction.context["request"] = _request(environ, verb, path, tracer.settings)

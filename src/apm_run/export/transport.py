@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apm_run.config.percent import unquoted
 from apm_run.export.address import Address, proxy_for
 from apm_run.export.connection import Connection, Limit, Response, Unsent
 from apm_run.export.private import load
@@ -190,19 +191,8 @@ def _proxy_authorization(proxy: Address) -> str:
 def _basic(name: str, address: Address) -> str:
     if not address.userinfo:
         return ""
-    encoded: bytes = load("binascii").b2a_base64(_unquote(address.userinfo), newline=False)
+    encoded: bytes = load("binascii").b2a_base64(unquoted(address.userinfo), newline=False)
     return f"{name}: Basic {encoded.decode()}\r\n"
-
-
-def _unquote(text: str) -> bytes:
-    first, *rest = text.encode().split(b"%")
-    data = first
-    for part in rest:
-        try:
-            data += bytes.fromhex(part[:2].decode()) + part[2:]
-        except ValueError:
-            data += b"%" + part
-    return data
 
 
 def _comment(text: str) -> str:

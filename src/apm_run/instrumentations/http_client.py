@@ -25,12 +25,12 @@ def request(call: Call) -> SpanDraft | None:
 
 
 def headers(call: Call, add: Mapping[str, str]) -> None:
-    """Put the trace context behind the headers that the connection has gathered, unless one is there."""
+    """Put the trace context behind the headers that the connection has gathered."""
     connection = call.instance
     gathered = getattr(connection, "_buffer", None)
     started = getattr(connection, "_HTTPConnection__state", None) == "Request-started"
-    if started and isinstance(gathered, list) and not any(line[:12].lower() == b"traceparent:" for line in gathered):
-        for name, value in add.items():
+    if started and isinstance(gathered, list):
+        for name, value in http_client.with_lines(gathered, add).items():
             connection.putheader(name, value)
 
 

@@ -209,6 +209,8 @@ def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
         if transaction.stats:
             event["dropped_spans_stats"] = _dropped(transaction.stats)
         event["context"] = _service(transaction, _context(transaction.context, "transaction"))
+        if transaction.attributes:
+            event["otel"] = _otel(transaction.attributes)
     else:
         event["span_count"] = {"started": 0, "dropped": 0}
     return event
@@ -235,6 +237,10 @@ def metricset_line(event: dict[str, Any]) -> bytes:
         if key in found:
             found[key] = {name: text(value) for name, value in found[key].items()}
     return line("metricset", found)
+
+
+def _otel(attributes: dict[str, str]) -> dict[str, Any]:
+    return {"attributes": {text(name): text(value) for name, value in attributes.items()}}
 
 
 def _service(transaction: Any, context: dict[str, Any]) -> dict[str, Any]:
@@ -319,6 +325,8 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
     context = _span_context(draft, transaction.tracer.settings)
     if context:
         event["context"] = context
+    if transaction.attributes:
+        event["otel"] = _otel(transaction.attributes)
     if stacktrace:
         event["stacktrace"] = stacktrace
     composite = span.composite
@@ -389,6 +397,9 @@ def _db(db: dict[str, Any], limit: int) -> dict[str, Any]:
 def error(error: dict[str, Any]) -> dict[str, Any]:
     """The event of a captured error, its strings cut."""
     event = {key: value for key, value in error.items() if value is not None}
+    attached = event.pop("attached", None)
+    if attached:
+        event["context"] = {**event["context"], "tags": {**attached, **event["context"].get("tags", {})}}
     if "culprit" in event:
         event["culprit"] = text(event["culprit"])
     if "transaction" in event:

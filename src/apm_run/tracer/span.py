@@ -74,11 +74,11 @@ class Transaction:
     """A unit of work of this service: a request, a job, the program itself."""
 
     __slots__ = (
-        "__weakref__", "_dropped", "_name", "_reads", "buffers", "child_ns", "children", "context", "counter",
-        "end_ns", "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework", "full", "handed_over",
-        "id", "ignored", "linked", "links", "look_ns", "named_by_user", "opened", "outcome", "parent_id", "result",
-        "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans", "start_ns", "stats", "timers",
-        "timestamp", "trace_id", "tracer", "tracestate", "type",
+        "__weakref__", "_dropped", "_name", "_reads", "attributes", "baggage", "buffers", "child_ns", "children",
+        "context", "counter", "end_ns", "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework",
+        "full", "handed_over", "id", "ignored", "linked", "links", "look_ns", "named_by_user", "opened", "outcome",
+        "parent_id", "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans", "start_ns",
+        "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
 
     def __init__(
@@ -125,6 +125,9 @@ class Transaction:
         self.spans: list[Span] = []
         self.errors: list[dict[str, Any]] = []
         self.links: list[dict[str, str]] = []
+        #: The baggage that came with it, and what of it is shown with it and its spans and errors.
+        self.baggage: dict[str, str] | None = None
+        self.attributes: dict[str, str] | None = None
         #: An error of it was reported.
         self.failed = False
         #: How many of its spans are to be reported, and how often it was ended: counters that threads can share.

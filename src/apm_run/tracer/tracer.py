@@ -10,6 +10,7 @@ from _weakref import ref
 from time import perf_counter_ns, time_ns
 
 from apm_run import propagation
+from apm_run.config.wildcard import any_match
 from apm_run.model import FAILURE, SUCCESS, UNKNOWN
 from apm_run.tracer import capture, stack
 from apm_run.tracer.breakdown import Breakdown
@@ -146,16 +147,22 @@ class Tracer:
         type: str,
         context: TraceContext | None = None,
         *,
+        baggage: dict[str, str] | None = None,
         start_ns: int | None = None,
         timestamp: int | None = None,
     ) -> Transaction:
-        """Begin a transaction: a trace of its own, or the continuation of an incoming one (spec 13, 14).
+        """Begin a transaction: a trace of its own, or the continuation of an incoming one (spec 13, 14, 16).
 
+        :param baggage: as :func:`propagation.baggage` reads it.
         :param start_ns: when it began, of the tracer's clock.
         :param timestamp: the same moment in microseconds since the epoch.
         """
         if self._pid != os.getpid():  # forked in C, as uWSGI does: nobody has told
             self.forked()
+        links = []
+        if context is not None and context.restarted(self.settings.trace_continuation_strategy):
+            links.append({"trace_id": context.trace_id, "span_id": context.parent_id})
+            context = None
         transaction = Transaction(
             self,
             name,
@@ -175,15 +182,35 @@ class Tracer:
             transaction.sampled = context.sampled
             transaction.sample_rate = context.sample_rate if context.sampled else 0
             transaction.tracestate = context.tracestate
+        transaction.links = links
+        if baggage:
+            self._attach(transaction, baggage)
         if self._breakdown.enabled and transaction.sampled:
             transaction.timers = {}
         self._live[transaction.id] = ref(transaction)
         self.sink.begun()
         return transaction
 
-    def begin_ambient(self, name: str, start_ns: int, timestamp: int, context: TraceContext | None) -> None:
+    def _attach(self, transaction: Transaction, baggage: dict[str, str]) -> None:
+        """Keep the baggage that goes on to others, and what of it is shown (spec 15)."""
+        transaction.baggage = baggage
+        shown = self.settings.baggage_to_attach
+        transaction.attributes = {
+            f"baggage.{key}": propagation.value(member) for key, member in baggage.items() if any_match(shown, key)
+        }
+
+    def begin_ambient(
+        self,
+        name: str,
+        start_ns: int,
+        timestamp: int,
+        context: TraceContext | None,
+        baggage: dict[str, str] | None = None,
+    ) -> None:
         """Begin the program's own transaction (design 5), at the moment the interpreter started."""
-        self.ambient = self.begin_transaction(name, "script", context, start_ns=start_ns, timestamp=timestamp)
+        self.ambient = self.begin_transaction(
+            name, "script", context, baggage=baggage, start_ns=start_ns, timestamp=timestamp
+        )
 
     def claim(self) -> None:
         """A server or worker framework runs this program: what it does is not one transaction.
@@ -480,6 +507,7 @@ class Tracer:
             return
         event["timestamp"] = transaction.moment(self._clock())
         capture.place(event, transaction, span)
+        event["attached"] = transaction.attributes
         waiting = transaction.errors
         if transaction.ended or len(waiting) >= WAITING_ERRORS:
             self.sink.error(event)
@@ -520,6 +548,8 @@ class Tracer:
         found = {"traceparent": propagation.traceparent(transaction.trace_id, id, transaction.sampled)}
         if transaction.tracestate:
             found["tracestate"] = transaction.tracestate
+        if transaction.baggage:
+            found["baggage"] = propagation.members(transaction.baggage)
         return found
 
 

@@ -63,6 +63,8 @@ def test_defaults() -> None:
         "span_compression_enabled": True,
         "span_compression_exact_match_max_duration": 50.0,
         "span_compression_same_kind_max_duration": 0.0,
+        "trace_continuation_strategy": "continue",
+        "baggage_to_attach": (Matcher("*"),),
         "program_transaction_min_duration": 100.0,
         "transaction_ignore_urls": (),
         "transaction_ignore_user_agents": (),

@@ -14,7 +14,7 @@ def engine():
 
 
 def begin(engine):
-    return http_server.begin(engine.tracer, None, "GET", "/", traceparents=[], tracestates=[], user_agent="")
+    return http_server.begin(engine.tracer, None, "GET", "/", {}, user_agent="")
 
 
 def test_recording_false_is_inactive():

@@ -38,10 +38,14 @@ class Server:
 
     ``hang`` (reads, never answers), ``deaf`` (accepts, never reads), ``drip`` (one byte each 50 ms), ``reset``
     (reads, then resets), ``close`` (answers 202, then closes without saying so), ``early`` (413 before it has read).
+
+    ``info`` is the answer to ``GET /``, in the same words; who asks that is in ``questions``.
     """
 
     answers: list = field(default_factory=lambda: [202])
     tls: ssl.SSLContext | None = None
+    info: object = (200, {"version": "8.17.0"})
+    questions: list[Request] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     port: int = 0
@@ -115,6 +119,11 @@ class Server:
         for raw in iter(stream.readline, b"\r\n"):
             name, _, value = raw.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
+        if line.startswith("GET / "):
+            with self.changed:
+                self.questions.append(Request(line, headers, b"", number, time.monotonic()))
+                self.changed.notify_all()
+            return self._answer(sock, self.info)
         with self.changed:
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer == "early":

@@ -36,7 +36,10 @@ class Pipeline:
             lines: list[bytes] = []
             # Each by itself: what can not be encoded costs nothing else.
             with guard("encode transaction"):
-                lines.append(self._encode.transaction_line(transaction, spans))
+                if self._exporter.takes(transaction.sampled):
+                    lines.append(self._encode.transaction_line(transaction, spans))
+                elif transaction.opened:
+                    self._exporter.gone(transaction.id)
             self._put(lines, spans if transaction.sampled else [], transaction.errors)
         except Exception:
             failed("put transaction")
@@ -57,6 +60,8 @@ class Pipeline:
         """Encode what has ended in a long transaction, and leave an open record of it."""
         try:
             self._put([], spans, errors)
+            if not self._exporter.takes(transaction.sampled):
+                return
             line = self._encode.open_line(transaction) if anew else b""
             self._exporter.open(transaction.id, self._encode.open_end(transaction, now), line)
             if transaction.ended:  # meanwhile, in another thread

@@ -26,6 +26,9 @@ class Exporter:
     def begun(self):
         self.calls += 1
 
+    def takes(self, sampled):
+        return True
+
     def put(self, payload, events):
         assert payload.count(b"\n") == events
         self.puts += [next(iter(json.loads(line))) for line in payload.splitlines()]

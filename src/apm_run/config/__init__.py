@@ -59,6 +59,7 @@ class Settings:
     exit_timeout: float
     flush_on_os_exit: bool
     disable_send: bool
+    skip_server_info: bool
     service_name: str | None
     service_version: str | None
     environment: str | None

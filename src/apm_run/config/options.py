@@ -206,6 +206,15 @@ OPTIONS: tuple[Option, ...] = (
         "true",
     ),
     Option(
+        "skip_server_info",
+        parse.boolean(),
+        "false",
+        _SERVER,
+        "With `true` the server is not asked for its version. It is then taken for an old one, which gets unsampled "
+        "transactions too.",
+        "true",
+    ),
+    Option(
         "service_name",
         parse.text(),
         None,

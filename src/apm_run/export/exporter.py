@@ -8,6 +8,7 @@ from sys import modules, version_info
 from apm_run import guard
 from apm_run.export.descriptors import keep
 from apm_run.export.forks import Fork, free_imports
+from apm_run.export.server_info import ServerInfo
 from apm_run.export.stats import ExportStats
 from apm_run.version import __version__
 
@@ -31,7 +32,9 @@ class Exporter:
     sent nor freed there.
     """
 
-    __slots__ = ("_fork", "_metadata_line", "_parent", "_reason", "_settings", "_workers", "holds", "looks", "told")
+    __slots__ = (
+        "_fork", "_info", "_metadata_line", "_parent", "_reason", "_settings", "_workers", "holds", "looks", "told",
+    )  # fmt: skip
 
     def __init__(self, settings: Settings, metadata_line: Callable[[], bytes]) -> None:
         """Opens and starts nothing.
@@ -51,6 +54,7 @@ class Exporter:
         self.looks: Callable[[], float | None] | None = None
         #: Whether this process has children of its own kind, who may have been killed.
         self._parent = False
+        self._info = ServerInfo(settings.skip_server_info)
         self._fork = Fork()
         register_at_fork(before=self._forking, after_in_child=self._forked, after_in_parent=self._has_child)
 
@@ -83,6 +87,13 @@ class Exporter:
                 worker.noticed()
         except Exception:
             guard.failed("export.put")
+
+    def takes(self, sampled: bool) -> bool:
+        """Whether a transaction is to be sent: an unsampled one not to a server that is known to drop it (spec 13)."""
+        if sampled:
+            return True
+        self._info.wanted = True
+        return not self._info.sampled_only
 
     def begun(self) -> None:
         """Something has begun that :attr:`looks` may have to look at; never blocks, never raises."""
@@ -195,7 +206,14 @@ class Exporter:
         line = _first_metadata(settings)
         outbox = Outbox(*place(transport, environ), line)
         return Worker(
-            outbox, transport, settings, ExportStats(outbox), self._metadata_line, told=self.told, looks=self.looks
+            outbox,
+            transport,
+            settings,
+            ExportStats(outbox),
+            self._metadata_line,
+            told=self.told,
+            looks=self.looks,
+            info=self._info,
         )
 
     def _complain(self, worker: Worker | None) -> None:

@@ -74,12 +74,31 @@ class Transport:
         :param body: compressed with gzip if :attr:`compress`.
         """
         self.repeated = False
+        lines = f"Content-Type: application/x-ndjson\r\nContent-Length: {sum(map(len, body))}\r\n"
+        if self.compress:
+            lines += "Content-Encoding: gzip\r\n"
         try:
-            return _understand(self._exchange(body, limit))
+            return _understand(self._exchange(self._head("POST", PATH, lines), body, limit))
         except Unsent as error:
             return Answer(0, error.kind, str(error))
         except (OSError, ValueError) as error:
             return Answer(0, "tls", f"{type(error).__name__}: {error}")
+
+    def connect(self, limit: Limit) -> None:
+        """Open the connection that the next request goes over, unless there is one; where that fails, it will tell."""
+        if self._connection is None:
+            try:
+                self._connection = self._open(limit)
+            except (Unsent, OSError, ValueError):
+                pass
+
+    def version(self, limit: Limit) -> tuple[int, ...] | None:
+        """The server's version (spec 1.3); empty where it does not tell, None where there is no answer."""
+        try:
+            response = self._exchange(self._head("GET", "/", ""), (), limit)
+        except (Unsent, OSError, ValueError):
+            return None
+        return _version(response.body) if response.status == 200 else ()
 
     def close(self) -> None:
         """Close the connection, if one is open."""
@@ -87,8 +106,7 @@ class Transport:
         if connection is not None:
             connection.close()
 
-    def _exchange(self, body: Sequence[bytes], limit: Limit) -> Response:
-        head = self._head(sum(map(len, body)))
+    def _exchange(self, head: bytes, body: Sequence[bytes], limit: Limit) -> Response:
         connection, self._connection = self._connection, None
         if connection is not None:
             response = self._reuse(connection, head, body, limit)
@@ -160,20 +178,18 @@ class Transport:
         if not 200 <= status < 300:
             raise Unsent("proxy", f"the proxy {proxy} answered {status}")
 
-    def _head(self, length: int) -> bytes:
+    def _head(self, method: str, path: str, lines: str) -> bytes:
         address = self.address
-        target = address.path + PATH
+        target = address.path + path
         proxied = ""
         if self._proxy is not None and address.scheme == "http":
             target = f"http://{address.authority}{target}"
             proxied = _proxy_authorization(self._proxy)
-        lines = (
-            f"POST {target} HTTP/1.1\r\nHost: {address.authority}\r\nUser-Agent: {self.user_agent}\r\n"
-            f"Accept: application/json\r\nContent-Type: application/x-ndjson\r\nContent-Length: {length}\r\n"
+        head = (
+            f"{method} {target} HTTP/1.1\r\nHost: {address.authority}\r\nUser-Agent: {self.user_agent}\r\n"
+            f"Accept: application/json\r\n{lines}{self._authorization}{proxied}\r\n"
         )
-        if self.compress:
-            lines += "Content-Encoding: gzip\r\n"
-        return f"{lines}{self._authorization}{proxied}\r\n".encode("latin-1")
+        return head.encode("latin-1")
 
 
 def _authorization(settings: Settings, address: Address) -> str:
@@ -217,6 +233,18 @@ def _understand(response: Response) -> Answer:
 def is_page(body: bytes) -> bool:
     """Whether a good answer is that of a portal or another server, which has taken no events."""
     return body.lstrip().startswith(b"<")
+
+
+def _version(body: bytes) -> tuple[int, ...]:
+    """The numbers of the version in the answer to ``GET /``: ``8.12.2-SNAPSHOT`` is 8, 12, 2."""
+    found = parse_json(body.decode("utf-8", "replace"))
+    if isinstance(found, dict) and isinstance(found.get("ok"), dict):  # as 6.x has it
+        found = found["ok"]
+    text = found.get("version") if isinstance(found, dict) else None
+    numbers = text.partition("-")[0].split(".") if isinstance(text, str) else []
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in numbers):
+        return ()
+    return tuple(map(int, numbers))
 
 
 def _read_errors(answer: Answer, body: bytes) -> None:

@@ -15,6 +15,7 @@ from apm_run.export import leftovers, native
 from apm_run.export.batch import pack
 from apm_run.export.connection import Limit
 from apm_run.export.pace import FIRST, Pace
+from apm_run.export.server_info import ServerInfo
 from apm_run.export.transport import Answer, Transport, parse_json
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Union
 
     from apm_run.config import Settings
+    from apm_run.export.batch import Packed
     from apm_run.export.leftovers import Leftovers
     from apm_run.export.outbox import Outbox
     from apm_run.export.stats import ExportStats
@@ -58,6 +60,7 @@ class Worker:
         "_failed_at",
         "_first",
         "_flushes",
+        "_info",
         "_latency",
         "_limit",
         "_looks",
@@ -95,11 +98,13 @@ class Worker:
         pace: Pace | None = None,
         told: Callable[[], None] | None = None,
         looks: Callable[[], float | None] | None = None,
+        info: ServerInfo | None = None,
     ) -> None:
         """Start nothing yet.
 
         :param source: gives the metadata line; called once, on the agent thread. :param told: of each request.
         :param looks: called now and then; gives the seconds until the next time, or None: until :meth:`begun`.
+        :param info: what is known of the server.
         """
         self.outbox = outbox
         self.stats = stats
@@ -117,6 +122,7 @@ class Worker:
         self._told = told
         self._looks = looks
         self._transport = transport
+        self._info = info or ServerInfo()
         self._pace = pace or Pace(settings.api_request_time, _random)
         self._max_events = _ALL
         self._adopt_at = self._first = self._failed_at = self._latency = self._retry_at = 0.0
@@ -256,7 +262,7 @@ class Worker:
             due = self._due(now)
             if due > now:
                 # While the server takes nothing there is time to make what waits small.
-                if not (self._pace.held_until and self.outbox.squeeze()):
+                if not (self._pace.held_until and self.outbox.squeeze()) and not self._ask_early(due):
                     self._wake.wait(due - now if left is None else min(due - now, left))
                 return
             self._urgent = False
@@ -267,6 +273,34 @@ class Worker:
                 self._adopt(Limit(self._settings.server_timeout))
             self._first = self.clock() if self.outbox.waiting else 0.0
             self._release_flushes()
+            if not self._failed_at:
+                self._ask(2, max(FIRST, min(2 * self._latency, 1.0)))
+
+    def _ask_early(self, due: float) -> bool:
+        """Ask the server for its version before the first request, where that spares events; whether it was done.
+
+        It delays nothing: the connection is needed anyway, and the answer has to come before the request is due.
+        """
+        info = self._info
+        if not info.wanted or info.asked or self._pace.held_until:
+            return False
+        self._transport.connect(Limit(self._settings.server_timeout))
+        self._ask(1, due - self.clock())
+        return True
+
+    def _ask(self, turn: int, seconds: float) -> None:
+        """Ask the server for its version, the first or the second time."""
+        info = self._info
+        if info.asked >= turn or info.version is not None:
+            return
+        info.asked = turn
+        if seconds > 0 and self._closing is None:
+            self._limit = limit = Limit(seconds)
+            info.version = self._transport.version(limit)
+            self._limit = None
+            line = info.metadata(self.outbox.metadata)
+            if line != self.outbox.metadata:
+                self.outbox.set_metadata(line)
 
     def _due(self, now: float) -> float:
         # A flush overrules the back-off once.
@@ -332,10 +366,18 @@ class Worker:
         begun = limit.seen
         size, compress = self._settings.api_request_size, self._transport.compress
         try:
-            body, events, raw = pack(source, source.metadata, size, self._max_events, compress)
-            if not events:
-                return False
-            self._settle(source, self._transport.post(body, limit), events, raw)
+            packed = pack(
+                source,
+                source.metadata,
+                size,
+                self._max_events,
+                compress,
+                sampled_only=self._info.sampled_only,
+            )
+            if not packed.events:
+                source.advance(packed.lines)
+                return bool(packed.lines)
+            self._settle(source, self._transport.post(packed.body, limit), packed)
         finally:
             self._limit = None
             source.unpin()
@@ -345,28 +387,28 @@ class Worker:
             self._latency = self.clock() - begun
         return not self._failed_at
 
-    def _settle(self, source: Source, answer: Answer, events: int, raw: int) -> None:
+    def _settle(self, source: Source, answer: Answer, sent: Packed) -> None:
         """What the answer means for the events of the request and for the next request (design 5a, "Answers")."""
-        status, stats = answer.status, self.stats
+        status, stats, events = answer.status, self.stats, sent.events
         stats.requests += 1
         stats.resent += events * self._transport.repeated
         stats.last_error = answer.reason
         accepted = min(answer.accepted or 0, events)
         if 200 <= status < 300 and not answer.reason:
-            self._took(source, events, events)
+            self._took(source, sent.lines, events)
             self._max_events = min(self._max_events * 2, _ALL)
         elif status == 400:
-            self._took(source, events, accepted)
+            self._took(source, sent.lines, accepted)
             stats.reject(events - accepted, answer.errors)
             log.write("warning", "send.rejected", f"{events - accepted} events: {'; '.join(answer.errors)}")
         elif status == 413 and events > 1:
             self._max_events = events // 2
-        elif status == 413 and raw > _SMALL:
-            self._took(source, 1, 0)
+        elif status == 413 and sent.raw > _SMALL:
+            self._took(source, sent.lines, 0)
             stats.reject(1, ["too large for the server"])
         else:
             if accepted:
-                source.advance(accepted)
+                source.advance(sent.behind(accepted))
                 stats.accepted += accepted
             self._failed(answer, events)
 
@@ -396,7 +438,7 @@ class Worker:
             return
         self._named = True
         try:
-            self.outbox.set_metadata(self._source())
+            self.outbox.set_metadata(self._info.metadata(self._source()))
         except Exception:
             guard.failed("export.metadata")
         self._transport.user_agent_of(*_service(self._settings, self.outbox.metadata))

@@ -187,14 +187,15 @@ def _short(event: dict[str, Any], frames: int) -> dict[str, Any]:
 def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
     """The event of an ended transaction; unsampled ones carry neither context nor spans (spec 6)."""
     event: dict[str, Any] = {
+        # These two come first: the outbox knows open transactions by their id, and the sender unsampled ones.
         "id": transaction.id,
+        "sampled": transaction.sampled,
         "trace_id": transaction.trace_id,
         "name": text(transaction.name or ""),
         "type": text(transaction.type or "custom"),
         "timestamp": transaction.timestamp,
         "duration": _milliseconds(transaction),
         "outcome": transaction.outcome,
-        "sampled": transaction.sampled,
         "span_count": {"started": len(spans) + sum(transaction.handed_over), "dropped": transaction.dropped()},
     }
     if transaction.parent_id is not None:

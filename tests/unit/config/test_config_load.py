@@ -47,6 +47,7 @@ def test_defaults() -> None:
         "api_request_time": 10.0,
         "exit_timeout": 2.0,
         "disable_send": False,
+        "skip_server_info": False,
         "flush_on_os_exit": True,
         "service_name": None,
         "service_version": None,

@@ -9,6 +9,8 @@ from pathlib import Path
 from time import perf_counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apm_run.config.wildcard import Matcher, any_match
 
@@ -58,6 +60,37 @@ def test_equals_a_regular_expression_on_random_patterns() -> None:
             expression = re.compile(".*".join(map(re.escape, pattern.split("*"))), flags | re.DOTALL)
             want = expression.fullmatch(text) is not None
             assert Matcher(prefix + pattern).match(text) is want, (prefix + pattern, text)
+
+
+# Letters of which lower case is another length, or whose cases are more than two, are no matter of the rule.
+ANY = st.text(st.characters(max_codepoint=0x7F) | st.sampled_from("\u00e4\u00c4\u2028\U0001f600\x00"), max_size=30)
+
+
+def reference(pattern: str) -> re.Pattern[str]:
+    """The rule of spec section 22, by :mod:`re`."""
+    flags = re.DOTALL | re.IGNORECASE
+    if pattern.startswith("(?-i)"):
+        pattern, flags = pattern[5:], re.DOTALL
+    return re.compile("(?s:.*)".join(map(re.escape, pattern.split("*"))), flags)
+
+
+@given(
+    st.sampled_from(["", "(?-i)"]), st.lists(st.sampled_from("*?aA.\n[(\u00e4\u00c4\\"), max_size=8).map("".join), ANY
+)
+def test_22_equals_the_reference_on_any_text(prefix: str, pattern: str, text: str) -> None:
+    pattern = prefix + pattern
+    assert Matcher(pattern).match(text) is (reference(pattern).fullmatch(text) is not None)
+
+
+@given(st.sampled_from(["", "(?-i)"]), st.lists(ANY, min_size=1, max_size=4), st.data())
+def test_22_equals_the_reference_on_what_nearly_matches(prefix: str, pieces: list[str], data: st.DataObject) -> None:
+    pieces = [piece.replace("*", "") for piece in pieces]
+    pattern = prefix + "*".join(pieces)
+    text = "".join(piece + data.draw(ANY) for piece in pieces[:-1]) + pieces[-1]
+    text = data.draw(st.sampled_from([text, text.upper(), text[1:], text + "x"]))
+    want = reference(pattern).fullmatch(text) is not None
+    assert Matcher(pattern).match(text) is want
+    assert any_match((Matcher("(?-i)\uffff"), Matcher(pattern)), text) is want
 
 
 def test_many_stars_do_not_explode() -> None:

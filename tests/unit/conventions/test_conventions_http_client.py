@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from apm_run.conventions.http_client import absolute, request, response, with_headers
+from apm_run.conventions.http_client import absolute, request, response, with_headers, with_lines
 
 URLS = [
     # url, reported url, host in the name, address, port
@@ -198,3 +198,67 @@ def test_collections_of_libraries_keep_their_type():
     assert with_headers(raw, ADD).raw[:2] == [(b"A", b"b"), (b"A", b"c")]
     assert "traceparent" not in raw
     assert with_headers(httpx.Headers({"TRACEPARENT": "x"}), ADD) is None
+
+
+ALL = {**ADD, "baggage": "a=1,b=2"}
+
+
+@pytest.mark.parametrize("name", ["tracestate", "Tracestate", b"TRACESTATE"])
+def test_14_a_tracestate_of_the_programs_own_stays_and_is_not_doubled(name):
+    assert with_headers({name: "x=1"}, ADD) == {name: "x=1", "traceparent": "ours"}
+    assert with_headers([(name, "x=1")], ADD) == [(name, "x=1"), ("traceparent", "ours")]
+
+
+@pytest.mark.parametrize("name", ["traceparent", "TraceParent", b"Traceparent"])
+def test_14_beside_a_traceparent_of_the_programs_own_only_baggage_goes_on(name):
+    assert with_headers({name: "theirs"}, ALL) == {name: "theirs", "baggage": "a=1,b=2"}
+
+
+@pytest.mark.parametrize(
+    ("own", "merged"),
+    [
+        ({"baggage": "x=9"}, {"baggage": "x=9,a=1,b=2"}),
+        ({"Baggage": "a=9"}, {"Baggage": "a=9,b=2"}),
+        ({b"BAGGAGE": b"a=9"}, {b"BAGGAGE": b"a=9,b=2"}),
+        ({"baggage": ""}, {"baggage": "a=1,b=2"}),
+        ({"baggage": b" "}, {"baggage": b" a=1,b=2"}),
+        ({"baggage": "b=9, a=9;p"}, {"baggage": "b=9, a=9;p"}),
+        ({"baggage": "no baggage at all"}, {"baggage": "no baggage at all,a=1,b=2"}),
+        ({"baggage": "x=1", "Baggage": "a=2"}, {"baggage": "x=1", "Baggage": "a=2,b=2"}),
+        ({"baggage": 5}, {"baggage": 5}),
+        ({"baggage": None}, {"baggage": None}),
+    ],
+)
+def test_15_baggage_of_the_programs_own_is_merged_and_wins(own, merged):
+    before = dict(own)
+    assert with_headers(own, ALL) == {**merged, **ADD}
+    assert own == before
+    pairs = list(own.items())
+    assert with_headers(pairs, ALL) == [*merged.items(), *ADD.items()]
+    assert with_headers(tuple(map(list, pairs)), ALL) == (*map(list, merged.items()), *ADD.items())
+    with_theirs = {"traceparent": "theirs", **own}
+    assert with_headers(with_theirs, ALL) == (None if merged == own else {"traceparent": "theirs", **merged})
+
+
+def test_15_collections_that_ignore_case_get_one_baggage():
+    urllib3 = pytest.importorskip("urllib3._collections")
+    requests = pytest.importorskip("requests.structures")
+    httpx = pytest.importorskip("httpx")
+    several = urllib3.HTTPHeaderDict([("Baggage", "x=1"), ("baggage", "a=9")])
+    assert with_headers(several, ALL).getlist("baggage") == ["x=1,a=9,b=2"]
+    assert several.getlist("baggage") == ["x=1", "a=9"]
+    assert with_headers(requests.CaseInsensitiveDict({"BAGGAGE": "a=9"}), ALL)["baggage"] == "a=9,b=2"
+    raw = httpx.Headers([("Baggage", "x=1"), ("baggage", "a=9")])
+    assert with_headers(raw, ALL).get_list("baggage") == ["x=1, a=9,b=2"]
+    assert raw.get_list("baggage") == ["x=1", "a=9"]
+    ordered = OrderedDict(baggage="x=1", Baggage="a=9")
+    assert list(with_headers(ordered, ALL).items())[:2] == [("baggage", "x=1"), ("Baggage", "a=9,b=2")]
+
+
+def test_lines_of_a_request():
+    lines = [b"GET /traceparent: HTTP/1.1", b"Host: a", b"BAGGAGE: x=1", b"baggage:a=9"]
+    assert with_lines(lines, ALL) == ADD
+    assert lines == [b"GET /traceparent: HTTP/1.1", b"Host: a", b"BAGGAGE: x=1", b"baggage: a=9,b=2"]
+    assert with_lines(lines, ALL) == ADD
+    assert with_lines([b"GET / HTTP/1.1"], ALL) == ALL
+    assert with_lines([b"GET / HTTP/1.1", b"TraceParent: 1", b"Baggage: a=9,b=8"], ALL) == {}

@@ -123,8 +123,9 @@ def _hex(text: str, length: int) -> bool:
 
 
 def _state(values: Iterable[str]) -> str:
-    """The joined ``tracestate``, which is not ours to judge (spec 14), as far as it fits into a header."""
-    found = ",".join([value.strip(_BLANK) for value in values if value.strip(" \t,")])
+    """The joined ``tracestate``, whose entries are not ours to judge (spec 14), as far as it fits into a header."""
+    entries = [entry for value in values for entry in value.strip(_BLANK).split(",") if entry.strip(_BLANK)]
+    found = ",".join(entries)
     if not (found.isascii() and found.replace("\t", " ").isprintable()):  # no client could send it
         return ""
     return found if len(found) <= _ROOM else found[: max(0, found.rfind(",", 0, _ROOM + 1))]

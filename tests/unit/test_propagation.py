@@ -101,6 +101,7 @@ def test_none_or_more_than_one_is_none():
         ([" a=1 "], "a=1"),
         (["a=1", "b=2"], "a=1,b=2"),
         (["a=1", "", "b=2,c=3"], "a=1,b=2,c=3"),
+        (["a=1, ,,b=2, c=3,"], "a=1,b=2, c=3"),
         ([",".join(f"k{n}=v" for n in range(33))], ",".join(f"k{n}=v" for n in range(33))),
         (["anything goes", "=;:"], "anything goes,=;:"),
     ],

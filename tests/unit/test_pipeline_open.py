@@ -156,3 +156,33 @@ def test_metricsets(engine, monkeypatch):
     monkeypatch.setattr(guard, "failures", {})
     engine.tracer.sink.metricset({"transaction": 7})
     assert list(guard.failures) == ["encode metricset"]
+
+
+def test_13_of_an_unsampled_transaction_a_new_server_gets_the_errors_only(engine):
+    taken = []
+    engine.exporter.takes = lambda sampled: (taken.append(sampled), sampled)[1]
+    for sampled in (True, False):
+        transaction = engine.begin()
+        transaction.sampled = sampled
+        transaction.capture(ValueError(), handled=True)
+        engine.tracer.end_transaction(transaction)
+    assert engine.exporter.puts == ["transaction", "error", "error"]
+    assert taken == [True, False]
+
+
+def test_13_nor_is_it_said_to_be_open_any_more(engine):
+    transaction = engine.begin()
+    transaction.sampled = False
+    engine.clock.advance(1500)
+    transaction.capture(ValueError(), handled=True)
+    assert [event["sampled"] for event in engine.exporter.events] == [False]
+    engine.exporter.takes = lambda sampled: sampled  # the server has told its version
+    other = engine.begin()
+    other.sampled = False
+    engine.clock.advance(1500)
+    other.capture(ValueError(), handled=True)
+    assert [event["id"] for event in engine.exporter.events] == [transaction.id]
+    engine.tracer.end_transaction(transaction)
+    engine.tracer.end_transaction(other)
+    assert engine.exporter.events == []
+    assert engine.exporter.puts == ["error", "error"]

@@ -432,3 +432,16 @@ def test_an_application_of_the_older_protocol(seen):
 
     assert call(asgi.application(seen.tracer, adapted, None)) == [START, BODY]
     assert len(seen.transactions) == 1
+
+
+def test_14_15_every_value_of_a_header_counts(seen):
+    parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    carried = [(b"baggage", b"a=1,no"), (b"tracestate", b""), (b"baggage", b"b=2")]
+    call(asgi.application(seen.tracer, plain, None), headers=[(b"elastic-apm-traceparent", parent), *carried])
+    call(asgi.application(seen.tracer, plain, None), headers=[(b"traceparent", b"\xff"), *carried])
+    call(asgi.application(seen.tracer, plain, None), headers=[(b"tracestate", b"es=s:0.5")])
+    legacy, broken, none = seen.transactions
+    assert (legacy["trace_id"], "parent_id" in broken) == ("0af7651916cd43dd8448eb211c80319c", False)
+    shown = {"baggage.a": "1", "baggage.b": "2"}
+    assert legacy["otel"]["attributes"] == broken["otel"]["attributes"] == shown
+    assert ("otel" in none, none["sample_rate"]) == (False, 1.0)

@@ -541,3 +541,16 @@ def test_the_standard_library_has_nothing_against_it(seen):
     assert [piece for piece in server.result] == [b"1"]  # noqa: C416 (the validator counts the steps)
     server.close()
     assert seen.lines() == ["GET unknown route | HTTP 2xx | success | True"]
+
+
+def test_14_15_the_headers_of_a_trace(seen):
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    app = wsgi.application(seen.tracer, ready([b"x"]), None)
+    Server(app, HTTP_ELASTIC_APM_TRACEPARENT=parent, HTTP_BAGGAGE="a=1,no,b=2", HTTP_TRACESTATE="")
+    Server(app, HTTP_TRACEPARENT=f"{parent},{parent}", HTTP_BAGGAGE="")
+    Server(app, HTTP_TRACEPARENT=None, HTTP_TRACESTATE="es=s:0.5")
+    legacy, twice, none = seen.transactions
+    assert (legacy["trace_id"], legacy["parent_id"]) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    assert legacy["otel"]["attributes"] == {"baggage.a": "1", "baggage.b": "2"}
+    assert [one["sample_rate"] for one in (twice, none)] == [1.0, 1.0]
+    assert not any("parent_id" in one or "otel" in one for one in (twice, none))

@@ -137,6 +137,7 @@ class Odd(dict):
         {"A": "b"},
         {b"A": b"b"},
         {"A": "b", b"C": b"d", 5: None},
+        {"Referer": "as long as baggage", "Content-Type": "x"},
         [("A", "b"), ("A", "c")],
         (("A", "b"),),
         [["A", "b"]],

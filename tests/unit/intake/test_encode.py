@@ -503,6 +503,9 @@ def test_any_structure():
 
 def test_what_can_not_be_encoded_costs_nothing_else(engine, monkeypatch):
     class Exporter:
+        def takes(self, sampled):
+            return True
+
         def put(self, payload, events):
             put.append((payload, events))
 

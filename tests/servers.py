@@ -39,7 +39,7 @@ class Server:
     ``hang`` (reads, never answers), ``deaf`` (accepts, never reads), ``drip`` (one byte each 50 ms), ``reset``
     (reads, then resets), ``close`` (answers 202, then closes without saying so), ``early`` (413 before it has read).
 
-    ``info`` is the answer to ``GET /``, in the same words; who asks that is in ``questions``.
+    ``info`` is the answer to ``GET /``, in the same words; who asks that is in ``questions``. None: as any request.
     """
 
     answers: list = field(default_factory=lambda: [202])
@@ -119,7 +119,7 @@ class Server:
         for raw in iter(stream.readline, b"\r\n"):
             name, _, value = raw.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
-        if line.startswith("GET / "):
+        if self.info is not None and line.startswith("GET / "):
             with self.changed:
                 self.questions.append(Request(line, headers, b"", number, time.monotonic()))
                 self.changed.notify_all()

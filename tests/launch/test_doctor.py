@@ -145,7 +145,7 @@ class TestServer:
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_not_authorised(self, tmp_path, status):
-        with Server([200, status]) as server:
+        with Server([200, status], info=None) as server:
             result = served(server, "--secret-token", SECRETS[0], state=tmp_path, code=1)
             assert server.requests[1].line == "POST /intake/v2/events HTTP/1.1"
             assert server.requests[1].headers["authorization"] == f"Bearer {SECRETS[0]}"
@@ -167,7 +167,7 @@ class TestServer:
         ],
     )
     def test_answers(self, tmp_path, answers, check, text):
-        with Server(answers) as server:
+        with Server(answers, info=None) as server:
             result = served(server, state=tmp_path, code=1)
         assert problems(result) == [("server", check)]
         found = finding(result, "server", check)
@@ -176,7 +176,7 @@ class TestServer:
 
     @pytest.mark.parametrize("behaviour", ["hang", "deaf"])
     def test_no_answer(self, tmp_path, behaviour):
-        with Server([behaviour]) as server:
+        with Server([behaviour], info=None) as server:
             result = served(server, "--set", "server_timeout=500ms", state=tmp_path, code=1)
         found = finding(result, "server", "http")
         assert found["text"] == "it is connected, but does not answer within 0.5 s"
@@ -184,7 +184,7 @@ class TestServer:
     def test_clock_and_readiness(self, tmp_path):
         body = b'{"version":"8.1.0","publish_ready":false}'
         head = b"HTTP/1.1 200 OK\r\nDate: Sat, 01 Jan 2000 00:00:00 GMT\r\nContent-Length: %d\r\n\r\n" % len(body)
-        with Server([head + body, 202]) as server:
+        with Server([head + body, 202], info=None) as server:
             result = served(server, state=tmp_path, code=0)
         assert "ahead of the server's" in finding(result, "server", "clock")["text"]
         assert finding(result, "server", "ready")["state"] == "warning"

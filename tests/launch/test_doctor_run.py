@@ -110,7 +110,8 @@ class TestVerdicts:
         assert problems(result)[0] == ("server", "tcp")
 
     def test_rejected(self, tmp_path):
-        with Server([200, 202, (400, '{"accepted":0,"errors":[{"message":"no such field"}]}')]) as server:
+        answers = [202, (400, '{"accepted":0,"errors":[{"message":"no such field"}]}')]
+        with Server(answers) as server:
             result = run(server.url, sys.executable, "-c", WORK, state=tmp_path, code=1)
         assert the(result)["verdict"] == "not delivered"
         assert the(result)["reason"] == "2 events rejected: no such field"

@@ -245,19 +245,19 @@ class TestServer:
 
     @pytest.mark.parametrize("status", [407, 502])
     def test_a_proxy_that_answers_itself(self, tmp_path, status):
-        with Server([status]) as server:
+        with Server([status], info=None) as server:
             env = {"http_proxy": server.url}
             result = examined("--server-url", "http://apm.invalid:8200", state=tmp_path, env=env, code=1)
         assert finding(result, "server", "http")["text"] == f"the proxy answered {status}"
 
     def test_a_web_page_is_no_apm_server(self, tmp_path):
-        with Server([(200, "<html>welcome"), (200, "<!doctype html>welcome")]) as server:
+        with Server([(200, "<html>welcome"), (200, "<!doctype html>welcome")], info=None) as server:
             result = served(server, state=tmp_path, code=1)
         assert problems(result) == [("server", "authorised")]
         assert "it takes no events" in finding(result, "server", "authorised")["text"]
 
     def test_plain_http_to_a_server_that_wants_tls(self, tmp_path):
-        with Server([(400, "The plain HTTP request was sent to HTTPS port")]) as server:
+        with Server([(400, "The plain HTTP request was sent to HTTPS port")], info=None) as server:
             result = served(server, state=tmp_path, code=1)
         assert finding(result, "server", "http")["fix"] == "write https:// in server_url"
 

@@ -13,7 +13,7 @@ from tests.receiver import objections
 from tests.servers import Server
 
 from apm_run.export import Exporter
-from apm_run.export.batch import behind
+from apm_run.export.batch import Packed
 from apm_run.export.server_info import ServerInfo, is_unsampled
 from apm_run.export.transport import _version
 from apm_run.pipeline import Pipeline
@@ -229,7 +229,7 @@ def test_what_is_left_out_moves_the_place_of_what_was_accepted(tmp_path):
     [(0, [], 0), (2, [], 2), (0, [0], 1), (1, [0], 2), (1, [1], 2), (1, [2], 1), (2, [0, 1, 4], 5), (2, [0, 1, 5], 4)],
 )
 def test_behind(sent, left_out, place):
-    assert behind(sent, left_out) == place
+    assert Packed([], 0, 0, left_out).behind(sent) == place
 
 
 @pytest.mark.parametrize(

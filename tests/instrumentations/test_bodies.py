@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from tests.instrumentations import test_more_servers
 from tests.instrumentations.served import Served, compare
 from tests.receiver import Sink
 
@@ -16,6 +17,7 @@ SERVERS = {
     "uvicorn": ("-m", "uvicorn", "--port", "0", "secrets_starlette:app"),
     "hypercorn": ("-m", "hypercorn", "-b", "127.0.0.1:0", "secrets_starlette:app"),
 }
+OTHERS = ("hypercorn wsgi", "daphne asgi", "granian asgi", "granian wsgi", "gevent", "eventlet", "uwsgi")
 TRUSTING = ("--trusted-proxy=127.0.0.1", "--trusted-proxy-headers=x-forwarded-for")
 OPTIONS = {"ELASTIC_APM_CAPTURE_BODY": "all"}
 TEXT = ("Content-Type", "text/plain")
@@ -104,6 +106,23 @@ def test_the_address_is_that_of_the_socket(command):
         request = trace.transaction["context"]["request"]
         assert request["socket"] == {"remote_address": "127.0.0.1"}
         assert request["headers"]["x-forwarded-for"] == "203.0.113.9"
+
+
+@pytest.mark.parametrize("server", OTHERS)
+def test_other_servers(server):
+    """Their inputs are objects of their own, some of them implemented in C."""
+    if server not in test_more_servers.SERVERS:
+        pytest.skip("this release of granian does not always end")
+    words, more = test_more_servers.options(server, f"secrets_{'starlette' if 'asgi' in server else 'flask'}:app")
+    data = b"line\n" * 5_000
+    with Served(*words, **more) as served:
+        expected = [served.ask("POST", path, [TEXT], data).body for path in ("/part", "/pass")]
+    with Sink() as sink, Served(*words, sink=sink, env=OPTIONS, **more) as served:
+        part, seen_part = served.trace("POST", "/part", [TEXT], data)
+        whole, seen_whole = served.trace("POST", "/pass", [TEXT], data)
+        assert [part.body, whole.body] == expected == [data[:5], data]
+        assert body(seen_part).startswith("line\n")
+        assert body(seen_whole) == data[:9_999].decode() + "\u2026"
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -524,3 +524,20 @@ def test_what_can_not_be_encoded_costs_nothing_else(engine, monkeypatch):
     assert kinds == ["transaction", "span", "span", "error"]
     assert events == 4
     assert list(guard.failures) == ["encode span"]
+
+
+def test_a_database_named_by_how_it_is_reached_shows_no_password(engine):
+    """Issue 4: DSNs are sanitised, in whatever is made of them."""
+    draft = SpanDraft("x", "db", "postgresql", db={"instance": "postgresql://u:s3cr3t@h/db"}, address="u:s3cr3t@h")
+    line = encode.span_line(span_of(engine, draft))
+    context = judged(line)["context"]
+    assert context["service"]["target"] == {"type": "postgresql", "name": "postgresql://h/db"}
+    assert context["destination"]["address"] == "h"
+    assert b"s3cr3t" not in line
+
+
+def test_http_url_goes_without_secrets(engine):
+    """Spec 22: http.url without userinfo; issue 4: query-string secrets redacted."""
+    draft = SpanDraft("x", "external", "http", http={"url": "http://u:s3cr3t@h/?sig=s3cr3t&a=1"})
+    http = judged(encode.span_line(span_of(engine, draft)))["context"]["http"]
+    assert http["url"] == "http://h/?sig=[REDACTED]&a=1"

@@ -259,6 +259,19 @@ def test_an_error_that_a_task_group_wraps_is_one(seen):
     assert seen.lines() == ["GET unknown route | HTTP 5xx | failure | False | ValueError"]
 
 
+def test_a_disconnect_that_a_task_group_wraps_is_no_error(seen):
+    """Spec 12: that the client has gone is neither a failure nor an error, whoever wraps it."""
+
+    async def reading(scope, receive, send):
+        raise ExceptionGroup((ExceptionGroup((ClientDisconnect(),)),))
+
+    with pytest.raises(ExceptionGroup):
+        call(asgi.application(seen.tracer, reading, "tests"))
+    (transaction,) = seen.transactions
+    assert transaction["outcome"] != "failure"
+    assert not [line for line in seen.lines() if "Exception" in line or "Disconnect" in line]
+
+
 def test_what_the_server_begins_while_it_gets_the_last_message(seen):
     """The next request of a connection may begin in a copy of this one's context: it is another request."""
     app = asgi.application(seen.tracer, plain, None)

@@ -179,7 +179,7 @@ class Agent:
 
                 self._heard.add(id(module))
                 reports.listen(module, self.report, self.results)
-            if not self.triggers[module.__name__] and module.__name__ != OFFICIAL:
+            if not self.triggers[module.__name__] and module.__name__ not in (OFFICIAL, *STARTERS):
                 return
             if self._tracer is None and module.__name__ in registry.LATE:
                 self._late.append(module)

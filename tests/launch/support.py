@@ -48,7 +48,6 @@ def environment(**more: str) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "APM_RUN_STRICT": "1",
         "ELASTIC_APM_DISABLE_SEND": "true",
-        "ELASTIC_APM_BREAKDOWN_METRICS": "false",
         **more,
     }
 

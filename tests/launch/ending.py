@@ -30,7 +30,7 @@ class Nowhere:
         pass
 
 
-def request(number, application=application, query=""):
+def request(number, served=None, query=""):
     """Serve one request, as a server would; traced as a transaction of type ``request``."""
     environ = {
         "REQUEST_METHOD": "GET",
@@ -41,7 +41,7 @@ def request(number, application=application, query=""):
         "SERVER_PROTOCOL": "HTTP/1.0",
     }
     nowhere = Nowhere()
-    SimpleHandler(nowhere, nowhere, nowhere, environ, multithread=True).run(application)
+    SimpleHandler(nowhere, nowhere, nowhere, environ, multithread=True).run(served or application)
 
 
 def requests(first=0, count=10):

@@ -493,3 +493,47 @@ def test_the_invariants_hold_under_threads(compression):
     assert event["span_count"]["started"] == len(spans) == 150
     assert len(spans) + absorbed(spans) + told == 2000
     assert transaction.buffers == {}
+
+
+# Threads, at their worst moment
+
+
+def test_another_thread_was_faster_to_wait():
+    class Faster(dict):
+        def setdefault(self, key, value):
+            super().setdefault(key, other)
+            return super().setdefault(key, value)
+
+    engine = engine_of()
+    transaction = engine.begin()
+    other = run(engine, transaction, inner("other"))
+    transaction.spans.clear()
+    transaction.buffers = Faster()
+    span = run(engine, transaction, query())
+    assert transaction.spans == [span]
+    assert list(transaction.buffers.values()) == [other]
+
+
+def test_the_transaction_ends_while_a_span_begins_to_wait():
+    engine = engine_of()
+    transaction = engine.begin()
+    span = engine.tracer.begin(query(), transaction)
+    transaction.ended = True  # and another thread is just handing it over
+    engine.tracer.end(span)
+    assert engine.sink.late == [span]
+    assert transaction.buffers == {}
+
+
+def test_the_first_span_is_told_of():
+    engine = engine_of()
+    transaction = engine.begin()
+    told = []
+
+    def first():
+        transaction.first = None
+        told.append(True)
+
+    transaction.first = first
+    run(engine, transaction, query())
+    run(engine, transaction, query())
+    assert told == [True]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from apm_run.config import Problem, Settings
     from apm_run.export import Exporter
     from apm_run.instrument.vocabulary import Instrumentation
+    from apm_run.pipeline import Filter
     from apm_run.report import Reporter
     from apm_run.tracer import Tracer, Transaction
 
@@ -63,6 +64,10 @@ class Agent:
         self.exporter: Exporter | None = None
         #: Its own transaction.
         self.program = Program()
+        #: Whether the program begins transactions itself: its own is of no interest then for its duration alone.
+        self.speaks = False
+        #: The program's own filters, by the kind of event (``apm_run.add_filter``).
+        self.filters: dict[str, list[Filter]] = {}
         # Imported before there was a tracer, and of use only with one.
         self._late: list[ModuleType] = []
         # Ids of the modules that are listened in already.
@@ -114,7 +119,7 @@ class Agent:
             from apm_run.tracer import Tracer
 
             exporter = Exporter(self.settings, self._metadata)
-            pipeline = Pipeline(self.settings, exporter)
+            pipeline = Pipeline(self.settings, exporter, self.filters)
             sink = pipeline if self.reporter is None else self.reporter.sink(pipeline, exporter)
             tracer = Tracer(self.settings, sink)
             if self.__dict__.setdefault("_built", tracer) is tracer:
@@ -131,6 +136,13 @@ class Agent:
             while self._late:
                 self.imported(self._late.pop(0))
         return self._tracer
+
+    @property
+    def serving(self) -> Tracer | None:
+        """The tracer for what the program asks of us itself (``apm_run.api``); None where nothing is traced."""
+        if self._tracer is None and not self.aside and _in_sub_interpreter():
+            self.aside = "a sub-interpreter"
+        return None if self.aside else self.tracer
 
     @property
     def program_name(self) -> str:
@@ -341,7 +353,9 @@ class Agent:
     def brief(self) -> bool:
         """Whether the program has been too short to be worth a transaction for its duration alone."""
         self._keep_time()
-        return (perf_counter_ns() - self._start_ns) / 1e6 < self.settings.program_transaction_min_duration
+        return (
+            self.speaks or (perf_counter_ns() - self._start_ns) / 1e6 < self.settings.program_transaction_min_duration
+        )
 
 
 def _in_sub_interpreter() -> bool:

@@ -274,8 +274,7 @@ class Program:
         transaction = agent.tracer.ambient
         if transaction is None or self.serves or (transaction.silent and agent.brief()):
             return None
-        transaction.result = "failure" if status not in (None, 0) else "success"
-        transaction.outcome = "failure" if transaction.failed else transaction.result
+        _conclude(transaction, status not in (None, 0))
         _name(transaction)
         agent.tracer.end_transaction(transaction)
         return transaction
@@ -304,8 +303,7 @@ class Program:
             return
         if transaction.silent and not failing and agent.brief():
             return
-        transaction.result = "failure" if failing else "success"
-        transaction.outcome = "failure" if transaction.failed else transaction.result
+        _conclude(transaction, failing)
         _name(transaction)
         tracer.end_transaction(transaction)
 
@@ -333,6 +331,12 @@ def stay_interrupted() -> None:
             exec("raise KeyboardInterrupt")
         except KeyboardInterrupt:
             pass
+
+
+def _conclude(transaction: Transaction, failing: bool) -> None:
+    """Say how the program has ended, unless the user has said so."""
+    transaction.result = transaction.result or ("failure" if failing else "success")
+    transaction.outcome = transaction.outcome or ("failure" if failing or transaction.failed else "success")
 
 
 def _name(transaction: Transaction) -> None:

@@ -69,7 +69,7 @@ class SpanDraft:
     """What a ``describe`` function says of a call: the facts of the span that is to be (spec 7)."""
 
     __slots__ = (
-        "action", "address", "context", "db", "exit", "http", "name", "outcome", "port", "subtype",
+        "action", "address", "context", "db", "exit", "http", "name", "outcome", "port", "resource", "subtype",
         "target_name", "target_type", "type",
     )  # fmt: skip
 
@@ -106,6 +106,8 @@ class SpanDraft:
         #: The service target, where it does not follow from the rest; both empty: there is none.
         self.target_type: str | None = None
         self.target_name: str | None = None
+        #: ``destination.service.resource``, where the user names another; empty: there is none.
+        self.resource: str | None = None
 
     def target(self) -> tuple[str, str]:
         """Type and name (or ``""``) of the service target of an exit span (spec 19); what was set explicitly wins."""
@@ -120,7 +122,9 @@ class SpanDraft:
                 name = (message.get("queue") or {}).get("name")
             elif self.http is not None:
                 name = self.http.get("host")
-        kind, name = self.target_type or self.subtype or self.type, name or ""
+        kind, name = self.target_type, name or ""
+        if kind is None:
+            kind = self.subtype or self.type
         if name.__class__ is not str:
             name = _text(name)
         if "@" in name or "=" in name:  # a database may be named by how it is reached

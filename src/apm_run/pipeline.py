@@ -6,6 +6,7 @@ from apm_run.guard import failed, guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from apm_run.config import Settings
@@ -13,14 +14,20 @@ if TYPE_CHECKING:
     from apm_run.tracer import Span, Transaction
     from apm_run.tracer.stack import Stacks
 
+    Event = dict[str, Any]
+    Filter = Callable[[Event], "Event | None"]
+
 
 class Pipeline:
     """Process, encode, enqueue (design 3, steps 12-14): the tracer's sink."""
 
-    def __init__(self, settings: Settings, exporter: Exporter) -> None:
-        """:param exporter: takes the encoded lines."""
+    def __init__(
+        self, settings: Settings, exporter: Exporter, filters: Mapping[str, list[Filter]] | None = None
+    ) -> None:
+        """:param exporter: takes the encoded lines. :param filters: of the program's, by the kind of event."""
         from apm_run.intake import encode
 
+        self._filters = {} if filters is None else filters
         self._settings = settings
         self._exporter = exporter
         self._encode = encode
@@ -37,8 +44,8 @@ class Pipeline:
             # Each by itself: what can not be encoded costs nothing else.
             with guard("encode transaction"):
                 if self._exporter.takes(transaction.sampled):
-                    lines.append(self._encode.transaction_line(transaction, spans))
-                elif transaction.opened:
+                    lines.append(self._encode.transaction_line(transaction, spans, self._process))
+                if not any(lines) and transaction.opened:
                     self._exporter.gone(transaction.id)
             self._put(lines, spans if transaction.sampled else [], transaction.errors)
         except Exception:
@@ -47,12 +54,44 @@ class Pipeline:
     def _put(self, lines: list[bytes], spans: list[Span], errors: list[dict[str, Any]]) -> None:
         for span in spans:
             with guard("encode span"):
-                lines.append(self._encode.span_line(span, self._stack(span)))
+                lines.append(self._span(span))
         for error in errors:
             with guard("encode error"):
-                lines.append(self._encode.error_line(error))
-        if lines:
-            self._exporter.put(b"".join(lines), len(lines))
+                lines.append(self._encode.error_line(error, self._process))
+        self._hand_on(lines)
+
+    def _hand_on(self, lines: list[bytes]) -> None:
+        kept = [line for line in lines if line]
+        if kept:
+            self._exporter.put(b"".join(kept), len(kept))
+
+    def _span(self, span: Span) -> bytes:
+        line = self._encode.span_line(span, self._stack(span), self._process)
+        if not line and span.held:
+            self._exporter.gone(span.id)
+        return line
+
+    # The program's filters
+
+    @property
+    def _process(self) -> Callable[[str, Event], Event | None] | None:
+        return self._filtered if self._filters else None
+
+    def _filtered(self, kind: str, event: Event) -> Event | None:
+        """What the program's filters leave of an event that is about to be reported."""
+        found = self._look(kind, event)
+        if found is None:
+            self._exporter.drop("filter")
+        return found
+
+    def _look(self, kind: str, event: Event) -> Event | None:
+        """The same of one that may not be."""
+        functions = self._filters.get(kind)
+        if not functions:
+            return event
+        from apm_run import filters
+
+        return filters.passed(kind, event, functions)
 
     def open(
         self, transaction: Transaction, spans: list[Span], errors: list[dict[str, Any]], now: int, anew: bool
@@ -62,9 +101,10 @@ class Pipeline:
             self._put([], spans, errors)
             if not self._exporter.takes(transaction.sampled):
                 return
-            line = self._encode.open_line(transaction) if anew else b""
+            look = self._look if self._filters else None
+            line = self._encode.open_line(transaction, now, look) if anew else b""
             self._exporter.open(transaction.id, self._encode.open_end(transaction, now), line)
-            if transaction.ended:  # meanwhile, in another thread
+            if transaction.ended or (anew and not line):  # meanwhile, in another thread; or a filter drops it
                 self._exporter.gone(transaction.id)
         except Exception:
             failed("put open transaction")
@@ -72,15 +112,18 @@ class Pipeline:
     def hold(self, span: Span) -> None:
         """Leave an open record of a span that may become part of a longer one."""
         try:
-            line = self._encode.span_line(span, self._stack(span))
-            self._exporter.open(span.id, line[-3:], line[:-3])
+            line = self._encode.span_line(span, self._stack(span), self._look if self._filters else None)
+            if line:
+                self._exporter.open(span.id, line[-3:], line[:-3])
+            else:
+                self._exporter.gone(span.id)
         except Exception:
             failed("hold span")
 
     def metricset(self, event: dict[str, Any]) -> None:
         """Encode a metricset."""
         try:
-            self._exporter.put(self._encode.metricset_line(event), 1)
+            self._hand_on([self._encode.metricset_line(event, self._process)])
         except Exception:
             failed("encode metricset")
 
@@ -91,14 +134,14 @@ class Pipeline:
     def span(self, span: Span) -> None:
         """Encode a span that ended after its transaction."""
         try:
-            self._exporter.put(self._encode.span_line(span, self._stack(span)), 1)
+            self._hand_on([self._span(span)])
         except Exception:
             failed("encode span")
 
     def error(self, error: dict[str, Any]) -> None:
         """Encode an error that waits for no transaction."""
         try:
-            self._exporter.put(self._encode.error_line(error), 1)
+            self._hand_on([self._encode.error_line(error, self._process)])
         except Exception:
             failed("encode error")
 

@@ -23,6 +23,8 @@ _LETTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV
 _TOKEN = _LETTERS | frozenset("!#$%&'*+-.^_`|~")
 #: What a value of baggage is made of: printable ASCII without space, quote, comma, semicolon and backslash.
 _OCTETS = frozenset(map(chr, range(0x21, 0x7F))) - frozenset('",;\\')
+#: Those that stand for themselves where a value is percent-encoded.
+_PLAIN = _OCTETS - {"%"}
 _BLANK = " \t"
 
 
@@ -193,3 +195,17 @@ def members(found: Mapping[str, str], own: Iterable[str] = ()) -> str:
 def value(member: str) -> str:
     """The value of a member of baggage, decoded and without its properties."""
     return unquoted(member.partition(";")[0]).decode("utf-8", "replace")
+
+
+def with_member(found: Mapping[str, str], key: str, value: str | None) -> dict[str, str] | None:
+    """Baggage with one member added, changed, or with None removed; None where that is not possible.
+
+    Its key has to be a token, and all of it to fit into the header.
+    """
+    kept = {name: member for name, member in found.items() if name != key}
+    if value is None:
+        return kept
+    octets = value.encode("utf-8", "replace")
+    text = "".join([chr(octet) if chr(octet) in _PLAIN else f"%{octet:02X}" for octet in octets])
+    more = baggage([members({**kept, key: text})])
+    return more if len(more) == len(kept) + 1 and more.get(key) == text else None

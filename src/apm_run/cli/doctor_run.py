@@ -178,9 +178,14 @@ def judge(report: dict[str, Any]) -> tuple[str, str]:
     if export["rejected"]:
         return UNDELIVERED, f"{export['rejected']} events rejected: {'; '.join(export['reasons'][:3])}"
     if export["dropped"]:
-        return UNDELIVERED, _dropped(export)
+        return (UNDELIVERED if _lost(export) else QUIET), _dropped(export)
     kept = f"; {export['waiting']} events wait in {export['outbox']}" if export["outbox"] else ""
     return UNDELIVERED, f"{export['last_error'] or 'it ended before the server answered'}{kept}"
+
+
+def _lost(export: dict[str, Any]) -> bool:
+    """Whether events were dropped that the program did not want to be dropped."""
+    return bool(set(export["dropped"]) - {"filter"})
 
 
 def _dropped(export: dict[str, Any]) -> str:
@@ -233,7 +238,7 @@ def _of_report(name: str, report: dict[str, Any]) -> list[Finding]:
     if export["accepted"] and export["rejected"]:
         text = f"{export['rejected']} events rejected: {'; '.join(export['reasons'][:3])}"
         found.append(Finding("processes", name, "problem", text, _OURS))
-    if export["accepted"] and export["dropped"]:
+    if export["accepted"] and _lost(export):
         found.append(Finding("processes", name, "problem", _dropped(export), "see whether the server keeps up"))
     if export["accepted"] and export["waiting"]:
         text = f"{export['waiting']} events wait in the outbox"

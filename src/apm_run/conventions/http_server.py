@@ -50,7 +50,7 @@ def served() -> Transaction | None:
     if running is None or (running.exit and not running.end_ns):
         return None
     transaction = running.transaction
-    if not transaction.entry or transaction.ended or transaction.type != TYPE:
+    if not transaction.entry or transaction.ended or transaction.kind != TYPE:
         return None
     return transaction
 

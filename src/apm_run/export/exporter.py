@@ -95,6 +95,16 @@ class Exporter:
         self._info.wanted = True
         return not self._info.sampled_only
 
+    def drop(self, reason: str) -> None:
+        """Count an event that is not put; never raises."""
+        try:
+            pid = getpid()
+            worker = self._workers[pid] if pid in self._workers else self._begin(pid)
+            if worker is not None:
+                worker.outbox.drop(reason)
+        except Exception:
+            guard.failed("export.drop")
+
     def begun(self) -> None:
         """Something has begun that :attr:`looks` may have to look at; never blocks, never raises."""
         worker = self._workers.get(getpid())
@@ -225,7 +235,8 @@ class Exporter:
                 guard.say(f"nothing was delivered: server_url cannot be used: {self._reason}")
             return
         stats = worker.stats
-        if stats.accepted or not (stats.rejected or stats.waiting or stats.dropped):
+        lost = set(stats.dropped) - {"filter"}
+        if stats.accepted or not (stats.rejected or stats.waiting or lost):
             return
         if worker.outbox.durable and environ.get("APM_RUN_LOCAL"):
             return  # the launcher takes it from there before its summary

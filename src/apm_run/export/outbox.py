@@ -62,7 +62,8 @@ class Outbox:
         self.stamp = stamp
         self.cap = cap or (DISK_CAP if directory else MEMORY_CAP)
         self.segments: list[Segment] = []
-        #: Events dropped, by reason: ``evicted``, ``too large``, ``queue``, ``lost`` (their file was removed).
+        #: Events dropped, by reason: ``evicted``, ``too large``, ``queue``, ``lost`` (their file was removed),
+        #: ``filter`` (the program wants them not).
         self.dropped: dict[str, int] = {}
         #: All files this outbox ever made.
         self.paths: set[str] = set()
@@ -85,7 +86,7 @@ class Outbox:
         """
         pending = self._pending
         if len(pending) > PENDING_CAP:
-            self._drop("queue", events)
+            self.drop("queue", events)
             return
         pending.append((EVENTS, payload, events))
         self.settle()
@@ -245,7 +246,7 @@ class Outbox:
         self._pending.popleft()
         middle = payload.rfind(b"\n", 0, len(payload) // 2) + 1 or payload.find(b"\n") + 1
         if events < 2 or not 0 < middle < len(payload):
-            self._drop("too large", events)
+            self.drop("too large", events)
             return
         lines = payload.count(b"\n", 0, middle)
         self._pending.appendleft((EVENTS, payload[middle:], events - lines))
@@ -327,7 +328,7 @@ class Outbox:
             events = leftovers.evict_oldest(directory, self.paths)
             if events is None:
                 return False
-            self._drop("evicted", events)
+            self.drop("evicted", events)
         return True
 
     def _evict(self) -> Segment:
@@ -346,13 +347,14 @@ class Outbox:
 
     def _give_up(self, segment: Segment, reason: str) -> None:
         self.segments.remove(segment)
-        self._drop(reason, segment.waiting)
+        self.drop(reason, segment.waiting)
         self.done += segment.waiting
         self.backlog -= segment.tail - segment.offset
         if not self._is_usual(segment):
             _remove_file(segment)
 
-    def _drop(self, reason: str, events: int) -> None:
+    def drop(self, reason: str, events: int = 1) -> None:
+        """Count events that are not, or no longer, here."""
         self.dropped[reason] = self.dropped.get(reason, 0) + events
 
 

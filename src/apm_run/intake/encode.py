@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    Process = Callable[[str, dict[str, Any]], "dict[str, Any] | None"]
+
 _INT64 = 1 << 63
 _LOG_KEYWORDS = ("param_message", "level", "logger_name")
 #: How deep a value of the program's is followed, where it is no JSON as it stands.
@@ -31,7 +33,7 @@ def line(kind: str, event: dict[str, Any]) -> bytes:
     try:
         body = "".join(_json(event, 0))
     except Exception:  # NaN, an endless structure, a key of another type: rare, so that it may take its time
-        body = "".join(_json(_mended(event, 0), 0))
+        body = "".join(_json(mended(event, 0), 0))
     # Half a surrogate pair, as in an undecodable file name, becomes a question mark.
     return f'{{"{kind}":{body}}}\n'.encode("utf-8", "replace")
 
@@ -59,16 +61,16 @@ _json: Callable[[Any, int], tuple[str, ...]] = make_encoder(
 )
 
 
-def _mended(value: Any, depth: int) -> Any:
+def mended(value: Any, depth: int = 0) -> Any:
     """A value as JSON can say it."""
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, (int, float)):
         return value if -_INT64 <= value < _INT64 else _long(value)
     if depth < _DEPTH and isinstance(value, dict):
-        return {text(key): _mended(item, depth + 1) for key, item in value.items()}
+        return {text(key): mended(item, depth + 1) for key, item in value.items()}
     if depth < _DEPTH and isinstance(value, (list, tuple, set, frozenset)):
-        return [_mended(item, depth + 1) for item in value]
+        return [mended(item, depth + 1) for item in value]
     return _long(value)
 
 
@@ -87,8 +89,21 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64
 
 
-def _fitting(kind: str, event: dict[str, Any], *lighter: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
-    """The line of an event, over the server's limit (spec 2) with one thing after the other left out."""
+def _fitting(
+    kind: str,
+    event: dict[str, Any],
+    *lighter: Callable[[dict[str, Any]], dict[str, Any]],
+    process: Process | None = None,
+) -> bytes:
+    """The line of an event, over the server's limit (spec 2) with one thing after the other left out.
+
+    :param process: makes another event of it, or none at all: then there is no line.
+    """
+    if process is not None:
+        processed = process(kind, event)
+        if processed is None:
+            return b""
+        event = processed
     found = line(kind, event)
     for lighten in lighter:
         if len(found) <= MAX_EVENT_SIZE:
@@ -102,17 +117,24 @@ def _without(*keys: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return lambda event: {key: value for key, value in event.items() if key not in keys}
 
 
-def transaction_line(ended: Any, spans: list[Any]) -> bytes:
+def transaction_line(ended: Any, spans: list[Any], process: Process | None = None) -> bytes:
     """The line of an ended transaction; a huge one goes without its context."""
-    return _fitting("transaction", transaction(ended, spans), _without("context", "links"))
+    return _fitting("transaction", transaction(ended, spans), _without("context", "links"), process=process)
 
 
-def open_line(running: Any) -> bytes:
-    """The line of a transaction that may never end, up to what :func:`open_end` says: a crash is a failure."""
+def open_line(running: Any, now: int, process: Process | None = None) -> bytes:
+    """The line of a transaction that may never end, up to what :func:`open_end` says: a crash is a failure.
+
+    :param now: of the tracer's clock.
+    """
     event = transaction(running, [])
-    del event["duration"], event["span_count"]
-    event["outcome"] = FAILURE
-    return _fitting("transaction", event, _without("context", "links")).removesuffix(b"}}\n")
+    event.update(outcome=FAILURE, duration=(now - running.start_ns) / 1e6)
+
+    def unended(kind: str, event: dict[str, Any]) -> dict[str, Any] | None:
+        found = event if process is None else process(kind, event)
+        return found and _without("duration", "span_count")(found)
+
+    return _fitting("transaction", event, _without("context", "links"), process=unended).removesuffix(b"}}\n")
 
 
 def open_end(running: Any, now: int) -> bytes:
@@ -127,17 +149,18 @@ def open_end(running: Any, now: int) -> bytes:
     return b',"duration":%.3f,"span_count":{"started":%d,"dropped":%d}}}\n' % (duration, started, dropped)
 
 
-def span_line(ended: Any, stacktrace: list[dict[str, Any]] | None = None) -> bytes:
+def span_line(ended: Any, stacktrace: list[dict[str, Any]] | None = None, process: Process | None = None) -> bytes:
     """The line of an ended span; a huge one goes without its stack, then without its context."""
-    return _fitting("span", span(ended, stacktrace), _without("stacktrace"), _without("context"))
+    return _fitting("span", span(ended, stacktrace), _without("stacktrace"), _without("context"), process=process)
 
 
-def error_line(facts: dict[str, Any]) -> bytes:
+def error_line(facts: dict[str, Any], process: Process | None = None) -> bytes:
     """The line of an error.
 
     A huge one goes without local variables, source lines, causes and context, at last without its stack.
     """
-    return _fitting("error", error(facts), _varless, _sourceless, _causeless, _without("context"), _stackless)
+    lighter = (_varless, _sourceless, _causeless, _without("context"), _stackless)
+    return _fitting("error", error(facts), *lighter, process=process)
 
 
 def _frameless(event: dict[str, Any], *keys: str) -> dict[str, Any]:
@@ -231,13 +254,13 @@ def _dropped(stats: dict[tuple[str, str, str, str], list[int]]) -> list[dict[str
     ]
 
 
-def metricset_line(event: dict[str, Any]) -> bytes:
+def metricset_line(event: dict[str, Any], process: Process | None = None) -> bytes:
     """The line of a metricset, its names cut."""
     found = {**event}
     for key in ("transaction", "span"):
         if key in found:
             found[key] = {name: text(value) for name, value in found[key].items()}
-    return line("metricset", found)
+    return _fitting("metricset", found, process=process)
 
 
 def _otel(attributes: dict[str, str]) -> dict[str, Any]:
@@ -324,6 +347,11 @@ def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str,
     if draft.action is not None:
         event["action"] = text(draft.action)
     context = _span_context(draft, transaction.tracer.settings)
+    service = transaction.context.get("service")
+    if service:  # the user has said that the transaction is another service's
+        context["service"] = {**service, **context.get("service", {})}
+    if span.links:
+        event["links"] = span.links
     if context:
         event["context"] = context
     if transaction.attributes:
@@ -355,7 +383,9 @@ def _span_context(draft: Any, settings: Any) -> dict[str, Any]:
         if kind or name:
             named = {"name": text(name)} if name else {}
             context["service"] = {"target": {"type": text(kind), **named}}
-            destination["service"] = {"resource": text(resource(draft.type, kind, name)), "name": "", "type": ""}
+        found = resource(draft.type, kind, name) if draft.resource is None else draft.resource
+        if found:
+            destination["service"] = {"resource": text(found), "name": "", "type": ""}
     if destination:
         context["destination"] = destination
     return context

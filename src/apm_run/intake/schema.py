@@ -1,8 +1,8 @@
 """What APM Server 8 accepts inside each root key, as tables (spec.md sections 2, 3, 6-11).
 
 The tables hold data only; :mod:`apm_run.intake.validate` reads them. Every field may be absent or null
-unless it is required, and fields that are not listed are ignored, as the server ignores them. Only the
-receiver and the tests import this module.
+unless it is required, and fields that are not listed are ignored, as the server ignores them. The receiver
+and the tests import this module; the agent only where the program has filters of its own.
 """
 
 from __future__ import annotations

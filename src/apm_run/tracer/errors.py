@@ -80,10 +80,9 @@ class Errors:
         settings = self.settings
         secret = sanitize.names(settings.sanitize_field_names)
         template, formatted = self._template(record), self._formatted(record)
-        found: dict[str, Any] = {
-            "message": clean(template if formatted is None else formatted[:_MESSAGE], secret),
-            "param_message": clean(template[:_MESSAGE], secret),
-        }
+        found: dict[str, Any] = {"message": clean(template if formatted is None else formatted[:_MESSAGE], secret)}
+        if record.msg is not None:
+            found["param_message"] = clean(template[:_MESSAGE], secret)
         for key, value in (("level", record.levelname), ("logger_name", record.name)):
             if type(value) is str:
                 found[key] = value.lower() if key == "level" else value

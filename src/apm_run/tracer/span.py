@@ -26,8 +26,8 @@ class Span:
     """A span that has begun. Times are nanoseconds of ``perf_counter_ns``."""
 
     __slots__ = (
-        "child_ns", "children", "composite", "draft", "dropped", "end_ns", "exit", "frames", "held", "id", "outcome",
-        "parent", "propagated", "since_ns", "start_ns", "sync", "transaction",
+        "child_ns", "children", "composite", "draft", "dropped", "end_ns", "exit", "frames", "held", "id", "links",
+        "outcome", "parent", "propagated", "since_ns", "start_ns", "sync", "transaction",
     )  # fmt: skip
 
     def __init__(self, draft: SpanDraft, parent: Span | Transaction, id: str, start_ns: int) -> None:
@@ -49,6 +49,7 @@ class Span:
         self.composite: Composite | None = None
         self.held = False
         self.outcome: str | None = None
+        self.links: list[dict[str, str]] | None = None
         self.frames: list[RawFrame] | None = None
         self.sync = True
         #: How many spans run below it, since when some do, and how long some did before; exit spans have none.
@@ -76,9 +77,9 @@ class Transaction:
     __slots__ = (
         "__weakref__", "_dropped", "_name", "_reads", "attributes", "baggage", "buffers", "child_ns", "children",
         "context", "counter", "end_ns", "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework",
-        "full", "handed_over", "id", "ignored", "linked", "links", "look_ns", "named_by_user", "opened", "outcome",
-        "parent_id", "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans", "start_ns",
-        "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
+        "full", "handed_over", "id", "ignored", "kind", "linked", "links", "look_ns", "named_by_user", "opened",
+        "outcome", "parent_id", "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans",
+        "start_ns", "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +100,8 @@ class Transaction:
         self.tracer = tracer
         self._name = name
         self.type = type
+        #: What it began as: the user may give it another type.
+        self.kind = type
         self.id = id
         self.trace_id = trace_id
         self.parent_id: str | None = None
@@ -203,5 +206,7 @@ class Transaction:
 
     @property
     def silent(self) -> bool:
-        """Whether there is nothing in it or below it that is worth reporting."""
-        return not (self.spans or self.errors or self.opened or self.linked or self.buffers or self.stats)
+        """Whether there is nothing in it or below it that is worth reporting, nor the user has said anything of it."""
+        said = self.named_by_user or self.context
+        found = self.spans or self.errors or self.opened or self.linked or self.buffers or self.stats
+        return not (found or said)

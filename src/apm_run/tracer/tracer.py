@@ -184,14 +184,14 @@ class Tracer:
             transaction.tracestate = context.tracestate
         transaction.links = links
         if baggage:
-            self._attach(transaction, baggage)
+            self.attach(transaction, baggage)
         if self._breakdown.enabled and transaction.sampled:
             transaction.timers = {}
         self._live[transaction.id] = ref(transaction)
         self.sink.begun()
         return transaction
 
-    def _attach(self, transaction: Transaction, baggage: dict[str, str]) -> None:
+    def attach(self, transaction: Transaction, baggage: dict[str, str]) -> None:
         """Keep the baggage that goes on to others, and what of it is shown (spec 15)."""
         transaction.baggage = baggage
         shown = self.settings.baggage_to_attach
@@ -321,6 +321,12 @@ class Tracer:
             transaction.look_ns = now + max((now - transaction.start_ns) // 4, OLD_NS)
         transaction.opened = True
         self.sink.open(transaction, spans, _taken(transaction.errors), now, anew)
+
+    def ensure_parent(self, transaction: Transaction) -> str:
+        """The id of the parent of a transaction, which is made up where it has none: a page's, that is yet to come."""
+        if transaction.parent_id is None:
+            transaction.parent_id = self._id()
+        return transaction.parent_id
 
     # Spans
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from apm_run.config import OPTIONS, Option
 from apm_run.ends import TOOLS
+from docs import api
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -104,7 +105,7 @@ def _section(option: Option) -> str:
 
 
 #: Page -> what writes it.
-PAGES = {"configuration.md": configuration}
+PAGES = {"configuration.md": configuration, "api.md": api.page}
 
 
 def stale() -> list[str]:

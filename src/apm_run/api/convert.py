@@ -71,6 +71,14 @@ def whole(what: str, value: object) -> int | None:
     return None
 
 
+def flag(what: str, value: object) -> bool:
+    """Yes or no."""
+    if isinstance(value, bool):
+        return value
+    misused(what, value, "boolean")
+    return False
+
+
 def is_handle(value: object) -> bool:
     """Whether it is a transaction or span of the API's; that of another module is told by its name."""
     return type(value).__module__ == "apm_run.api.handles"

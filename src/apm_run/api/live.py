@@ -129,25 +129,30 @@ def told(item: Item, field: str) -> str | None:
     return None if found is None else encode.text(found)
 
 
-def _replace(item: Item, part: str, facts: dict[str, Any]) -> None:
-    """Add to a part of the context, without changing what another thread may be encoding; None takes back."""
+def _add(item: Item, part: str, facts: dict[str, Any]) -> None:
+    """Add to a part of the context; None takes back. Threads may do so at once, and while it is encoded."""
     owner = item.draft if isinstance(item, Span) else item
-    context = owner.context or {}
-    found = {key: value for key, value in {**context.get(part, {}), **facts}.items() if value is not None}
-    owner.context = {**context, part: found}
+    if owner.context is None:
+        owner.context = {}
+    found = owner.context.setdefault(part, {})
+    for key, value in facts.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = value
 
 
 @guarded
 def set_label(item: Item, key: object, value: object) -> None:
     """Set a label, or with None take it back."""
     found = convert.key(key)
-    _replace(item, "tags", {found: None if value is None else convert.label(value)})
+    _add(item, "tags", {found: None if value is None else convert.label(value)})
 
 
 @guarded
 def set_custom(item: Transaction, key: object, value: object) -> None:
     """Set an item of the custom context, as it is now."""
-    _replace(item, "custom", {convert.key(key): convert.custom(value)})
+    _add(item, "custom", {convert.key(key): convert.custom(value)})
 
 
 @guarded
@@ -158,7 +163,7 @@ def set_user(item: Transaction, **facts: object) -> None:
         for name, value in facts.items()
         if value is not None
     }
-    _replace(item, "user", found)
+    _add(item, "user", found)
 
 
 @guarded
@@ -167,7 +172,7 @@ def set_service(item: Transaction, name: object, version: object) -> None:
     found = {"name": convert.text("service name", name), "version": convert.text("service version", version)}
     if found["name"]:
         found["name"] = clean(found["name"])
-    _replace(item, "service", {key: value for key, value in found.items() if value})
+    _add(item, "service", {key: value for key, value in found.items() if value})
 
 
 @guarded
@@ -253,7 +258,7 @@ def capture_exception(item: Item | None, error: object, handled: object) -> None
     if error is None:
         error = sys.exc_info()[1]
     if isinstance(error, BaseException):
-        _capture(item, error, bool(handled))
+        _capture(item, error, convert.flag("handled", handled))
     else:
         convert.misused("capture_exception", error, "exception")
 

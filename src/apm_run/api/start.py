@@ -63,7 +63,9 @@ class _Starter:
     ) -> None:
         waiting = list(self._open)
         if waiting:
-            handle = next((each for each in reversed(waiting) if each.is_current()), waiting[-1])
+            handle = waiting[-1]
+            if len(waiting) > 1:
+                handle = next((each for each in reversed(waiting) if each.is_current()), handle)
             self._open.remove(handle)
             handle.end(error)
 

@@ -76,10 +76,8 @@ class Root(Work):
         return self.tracer.begin_transaction(draft.name, draft.type, context, baggage=baggage)
 
 
-def _work(kind: type[Work], facts: dict[str, Any], name: str) -> Work | None:
-    found = tracer()
-    if found is None:
-        return None
+def _work(found: Tracer, root: bool, facts: dict[str, Any], name: str) -> Work:
+    exit = convert.flag("exit", facts.get("exit", False))
     texts = {key: convert.text(key, facts.get(key)) for key in ("name", "type", "subtype", "action")}
 
     def describe(call: Call) -> SpanDraft:
@@ -88,10 +86,10 @@ def _work(kind: type[Work], facts: dict[str, Any], name: str) -> Work | None:
             texts["type"] or "custom",
             texts["subtype"],
             texts["action"],
-            exit=bool(facts.get("exit")),
+            exit=exit,
         )
 
-    return kind(found, facts.get("parent"), facts.get("links"), describe, kind is Root)
+    return (Root if root else Work)(found, facts["parent"], facts["links"], describe, root)
 
 
 def _nothing() -> None:
@@ -104,14 +102,15 @@ def begin(root: bool, facts: dict[str, Any], sync: bool) -> tuple[Current | None
 
     :returns: it, and what was current before; without it, what stands for it as the sender of requests.
     """
-    work = _work(Root if root else Work, facts, "")
-    if work is None:
+    found = tracer()
+    previous = _get()
+    if found is None or not (root or previous or found.ambient or facts["parent"] is not None):
         return None, None
+    work = _work(found, root, facts, "")
     work.sync = sync
     opened = work.open(work.parent(), Call(_nothing, (), {}))[0]
-    previous = _get()
     if opened is None:
-        return None, previous or work.tracer.ambient
+        return None, previous or found.ambient
     _set(opened)
     return opened, previous
 
@@ -125,6 +124,8 @@ def decorated(root: bool, facts: dict[str, Any], function: Callable[..., Any]) -
     if isinstance(function, type) or not callable(function):
         convert.misused("decorator", function, "function")
         return function
+    found = tracer()
+    if found is None:
+        return function
     name = getattr(function, "__qualname__", None) or type(function).__name__
-    work = _work(Root if root else Work, facts, name)
-    return function if work is None else wrap.function(function, work)
+    return wrap.function(function, _work(found, root, facts, name))

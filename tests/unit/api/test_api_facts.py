@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from enum import IntEnum
 
 import pytest
@@ -175,6 +176,23 @@ def test_a_request_of_another_type_is_still_that_request(engine):
     with running(transaction):
         apm_run.current_transaction().type = "shop"
         assert http_server.inner(None)
+
+
+def test_threads_may_label_at_once_and_while_it_is_encoded(engine):
+    with apm_run.start_transaction("t") as transaction:
+
+        def label(first):
+            for number in range(first, 8000, 4):
+                transaction.set_label(f"n{number}", number)
+
+        threads = [threading.Thread(target=label, args=(first,)) for first in range(4)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            encode.transaction(transaction._item, [])
+        for thread in threads:
+            thread.join()
+    assert len(transaction._item.context["tags"]) == 8000
 
 
 # Spans
@@ -421,6 +439,10 @@ MISUSES = [
     lambda t, s: apm_run.add_filter(["span"], print),
     lambda t, s: apm_run.add_filter("span", 5),
     lambda t, s: s.end("error"),
+    lambda t, s: t.capture_exception(KeyError(), handled="yes"),
+    lambda t, s: apm_run.start_span("x", exit=Odd()).begin().end(),
+    lambda t, s: t.set_custom("odd", {1: type("Bag", (dict,), {"items": Odd.__str__, "__bool__": Odd.__str__})(a=1)}),
+    lambda t, s: t.set_label("odd", type("Number", (int,), {"__int__": Odd.__str__, "__index__": Odd.__str__})(1)),
     lambda t, s: apm_run.start_span(5, Odd(), 6, 7, parent=8).begin().end(),
     lambda t, s: apm_run.start_transaction(5, parent=Odd(), links=Odd()).begin().end(),
 ]

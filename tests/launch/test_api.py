@@ -124,7 +124,18 @@ def test_a_program_that_begins_transactions_reports_none_for_its_duration_alone(
     assert [transaction["name"] for transaction in sink.transactions] == ["mine"]
 
 
-def test_what_the_program_says_of_itself_is_reported(sink):
+@pytest.mark.parametrize("said", ["t.name = 'nightly'", "t.set_label('a', 1)"])
+def test_a_program_that_says_something_of_itself_is_reported(sink, said):
+    """However short it is, and with nothing else in it."""
+    env = {"ELASTIC_APM_PROGRAM_TRANSACTION_MIN_DURATION": "10m"}
+    assert traced("python", "-c", "import apm_run", url=sink.url, env=env).returncode == 0
+    code = f"import apm_run\nt = apm_run.current_transaction()\n{said}"
+    assert traced("python", "-c", code, url=sink.url, env=env).returncode == 0
+    (found,) = sink.transactions
+    assert found["name"] == ("nightly" if "name" in said else "python -c")
+
+
+def test_what_the_program_says_of_its_end_stands(sink):
     code = (
         "import apm_run, sys\nt = apm_run.current_transaction()\n"
         "t.name, t.result, t.outcome = 'nightly', 'done', 'success'\nsys.exit(3)"

@@ -48,9 +48,7 @@ class Work(wrap.Interceptor):
             convert.misused("parent", self.below, "transaction or span")
             return super().parent()
         found: Current | None = self.below._item
-        if found is None or not found.transaction.sampled or not self.tracer.active:
-            return None
-        return None if found.exit and not found.end_ns else found
+        return found
 
     def open(self, parent: Current | None, call: Call) -> tuple[Current | None, tuple[Any, ...], dict[str, Any]]:
         """Begin it, with its links."""

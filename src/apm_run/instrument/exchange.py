@@ -115,5 +115,5 @@ def _end(interceptor: wrap.Interceptor, state: dict[str, Any]) -> None:
     """End an exchange whose result nobody asked for."""
     opened = state.pop(_OPEN, _NOTHING)[0]
     if opened is not None:
-        opened.outcome = opened.outcome or UNKNOWN
+        opened.outcome = UNKNOWN
         interceptor.end(opened)

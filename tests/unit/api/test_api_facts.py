@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from enum import IntEnum
+from functools import partial
 
 import pytest
 from tests.engine import Engine
@@ -178,7 +180,9 @@ def test_a_request_of_another_type_is_still_that_request(engine):
         assert http_server.inner(None)
 
 
-def test_threads_may_label_at_once_and_while_it_is_encoded(engine):
+def test_threads_may_label_at_once_and_while_it_is_encoded(engine, request):
+    request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
+    sys.setswitchinterval(1e-5)
     with apm_run.start_transaction("t") as transaction:
 
         def label(first):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import pickle
 import threading
 
 import pytest
-from tests.engine import WALL, exit_span, running, work_span
+from tests.engine import WALL, Engine, exit_span, running, work_span
+from tests.receiver import objections
+from tests.unit.api.support import Agent
 
 import apm_run
+from apm_run import agent
+from apm_run.intake import encode
 from apm_run.tracer import current
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -81,6 +86,18 @@ def test_it_continues_a_span_or_transaction(engine):
             assert (beside.trace_id, beside.parent_id) == (first.trace_id, first.id)
 
 
+def test_what_is_the_program_s_own_is_continued_whatever_the_strategy(monkeypatch):
+    """``trace_continuation_strategy`` is about what comes from elsewhere (spec 16)."""
+    engine = Engine(trace_continuation_strategy="restart")
+    monkeypatch.setattr(agent, "running", Agent(tracer=engine.tracer, speaks=False))
+    with apm_run.start_transaction("first") as first:
+        with apm_run.start_transaction("below", parent=first) as below:
+            assert below.trace_id == first.trace_id
+        with apm_run.start_transaction("elsewhere", parent=PARENT) as elsewhere:
+            assert elsewhere.trace_id != PARENT[3:35]
+    assert ended(engine)[1].links == [{"trace_id": PARENT[3:35], "span_id": PARENT[36:52]}]
+
+
 def test_links(engine):
     with apm_run.start_transaction("batch", links=[PARENT, {"traceparent": PARENT}, {}]) as transaction:
         with apm_run.start_span("part", links=[transaction]) as span:
@@ -88,6 +105,10 @@ def test_links(engine):
         transaction.add_links([span])
     (found,) = ended(engine)
     link = {"trace_id": PARENT[3:35], "span_id": PARENT[36:52]}
+    (part,) = engine.sink.spans(found)
+    event = json.loads(encode.span_line(part))["span"]
+    assert objections("span", event) == []
+    assert event["links"] == part.links
     assert found.links == [link, link, {"trace_id": found.trace_id, "span_id": span.id}]
     assert engine.one_span(found).links == [{"trace_id": found.trace_id, "span_id": found.id}, link]
 

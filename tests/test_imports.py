@@ -31,6 +31,7 @@ LATER = {
     "config",
     "conventions",
     "export",
+    "filters",
     "instrumentations",
     "intake",
     "local",

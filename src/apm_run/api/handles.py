@@ -59,10 +59,14 @@ class _Handle:
         if self._item is not None:
             working().put(self._item, field, value)
 
-    def is_current(self) -> bool:
-        """Whether the calling code runs in it, and in no span below it."""
+    def _is_here(self) -> bool:
+        """Whether the calling code is where this has begun, be it anything or nothing."""
         live = working()
         return live is not None and live.current() is self._sender
+
+    def is_current(self) -> bool:
+        """Whether the calling code runs in it, and in no span below it."""
+        return self._item is not None and self._is_here()
 
     @property
     def id(self) -> str:

@@ -65,7 +65,7 @@ class _Starter:
         if waiting:
             handle = waiting[-1]
             if len(waiting) > 1:
-                handle = next((each for each in reversed(waiting) if each.is_current()), handle)
+                handle = next((each for each in reversed(waiting) if each._is_here()), handle)
             self._open.remove(handle)
             handle.end(error)
 

@@ -81,15 +81,19 @@ def start_transaction(
         transaction.set_label("source", "ecb")
         transaction.result = "success"
 
+
     @apm_run.start_transaction(type="job")
     def clean_up() -> None:
         pass
 
+
     clean_up()
+
 
     def handle(message: dict[str, str]) -> None:
         with apm_run.start_transaction("handle message", "messaging", parent=message):
             pass
+
 
     handle({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
 
@@ -125,13 +129,16 @@ def start_span(
     ```python
     import apm_run
 
+
     @apm_run.start_span(type="app")
     def render(rows: list[int]) -> str:
         return ", ".join(map(str, rows))
 
+
     @apm_run.start_span("load")
     async def load(count: int) -> list[int]:
         return list(range(count))
+
 
     with apm_run.start_transaction("report", "job"):
         with apm_run.start_span("GET prices", "external", "http", exit=True) as span:
@@ -221,12 +228,15 @@ def add_filter(kind: Kind, function: Filter) -> Filter:
 
     import apm_run
 
+
     def without_health_checks(event: dict[str, Any]) -> Optional[dict[str, Any]]:
         return None if event["name"] == "GET /health" else event
+
 
     def without_addresses(event: dict[str, Any]) -> Optional[dict[str, Any]]:
         event.get("context", {}).get("user", {}).pop("email", None)
         return event
+
 
     apm_run.add_filter("transaction", without_health_checks)
     apm_run.add_filter("transaction", without_addresses)

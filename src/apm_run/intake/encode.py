@@ -76,7 +76,7 @@ def mended(value: Any, depth: int = 0) -> Any:
 
 def labels(tags: dict[Any, Any]) -> dict[str, Any]:
     """Labels: strings, booleans and numbers (spec 2)."""
-    return {text(key): value if value is None else _label(value) for key, value in list(tags.items())}
+    return {text(key): value if value is None else _label(value) for key, value in dict(tags).items()}
 
 
 def _label(value: Any) -> Any:

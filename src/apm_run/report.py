@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from apm_run.agent import Agent
     from apm_run.export import Exporter
     from apm_run.tracer import Span, Transaction
-    from apm_run.tracer.tracer import Sink
+    from apm_run.tracer.reporting import Sink
 
 VARIABLE = "APM_RUN_REPORT"
 #: Raised when a field changes its meaning or goes.

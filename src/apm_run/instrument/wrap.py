@@ -16,6 +16,7 @@ from apm_run.tracer import current
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+    from contextvars import Token
     from typing import Any
 
     from apm_run.instrument.vocabulary import Target
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _get = current.get
 _set = current.set
+_reset = current.reset
 
 #: So many failures of its functions switch a target off.
 TOLERATED = 5
@@ -175,6 +177,20 @@ def leave(opened: Current, previous: Current | None) -> None:
         _set(previous)
 
 
+def pause(token: Token[Current | None], mine: Current | None) -> Current | None:
+    """Between two steps of a generator the context is the consumer's: make current what was before this one.
+
+    :param token: of the beginning of the step. :param mine: what was current in the function then.
+    :returns: what is to be current in its next step: a block of the program's may have begun or ended in this one.
+    """
+    found = _get()
+    try:
+        _reset(token)
+    except ValueError:  # begun in one context, gone on with in another
+        return mine
+    return found
+
+
 def hide_frame(error: BaseException) -> None:
     """Take the frame that is handling an error out of its traceback; call it right before a bare ``raise``."""
     traceback = error.__traceback__
@@ -307,11 +323,12 @@ def _generator(original: Callable[..., Generator[Any, Any, Any]], interceptor: I
                 raise
         step: Any = None
         value: Any = None
+        mine: Current | None = opened
         while True:
-            # Current only while the inner one runs: between two steps the context is the consumer's.
+            # Current only while the inner one runs.
             previous = _get()
             try:
-                _set(opened)
+                token = _set(mine)
                 if step is None:
                     inner = original(*args, **kwargs)
                     step = inner.send
@@ -325,7 +342,7 @@ def _generator(original: Callable[..., Generator[Any, Any, Any]], interceptor: I
                 interceptor.stop(opened, call, error)
                 hide_frame(error)
                 raise
-            leave(opened, previous)
+            mine = pause(token, mine)
             step = value = None  # what was thrown in is kept alive no longer than it would be
             try:
                 step, value = inner.send, (yield item)
@@ -347,11 +364,12 @@ def _async_generator(original: Callable[..., AsyncGenerator[Any, Any]], intercep
             opened, args, kwargs = interceptor.open(parent, call)
         step: Any = None
         value: Any = None
+        mine: Current | None = opened
         while True:
             previous = _get()
             try:
                 if opened is not None:
-                    _set(opened)
+                    token = _set(mine)
                 if step is None:
                     inner = original(*args, **kwargs)
                     step = _unhooked(inner)
@@ -368,7 +386,7 @@ def _async_generator(original: Callable[..., AsyncGenerator[Any, Any]], intercep
                 hide_frame(error)
                 raise
             if opened is not None:
-                leave(opened, previous)
+                mine = pause(token, mine)
             step = value = None
             try:
                 step, value = inner.asend, (yield item)

@@ -485,3 +485,63 @@ def test_a_draft_can_be_made_once_only_for_a_call(engine):
     with engine.transaction():
         wrapper(1, 2)
     assert made == [(1, 2)]
+
+
+@pytest.mark.parametrize("kind", ["generator", "asynchronous generator"])
+def test_what_a_generator_has_made_current_is_so_in_its_own_steps_only(engine, kind):
+    other, log = engine.begin(), []
+
+    def rows():
+        current.set(other)
+        yield 1
+        log.append(current.get())
+        yield 2
+
+    async def arows():
+        for row in rows():
+            yield row
+
+    wrapped = engine.wrap(rows if kind == "generator" else arows)
+    with engine.transaction() as transaction:
+        made = wrapped()
+        step = made.__next__ if kind == "generator" else lambda: drain(made.__anext__())
+        for row in (1, 2):
+            assert step() == row
+            assert current.get() is transaction
+        if kind == "generator":
+            made.close()
+        else:
+            drain(made.aclose())
+        # At its end it is as with any other call.
+        assert current.get() is other
+        current.set(transaction)
+    assert log == [other]
+    assert engine.one_span(transaction).outcome == "success"
+
+
+def test_a_step_that_begins_in_one_context_and_ends_in_another(engine):
+    class Suspend:
+        def __await__(self):
+            yield
+
+    inner = engine.wrap(lambda: None)
+
+    async def rows():
+        await Suspend()
+        yield 1
+        inner()
+        yield 2
+
+    wrapped = engine.wrap(rows)
+    with engine.transaction() as transaction:
+        made = wrapped()
+        step = made.__anext__()
+        contextvars.copy_context().run(step.send, None)
+        other = engine.begin("other")
+        with running(other):
+            assert drain(step) == 1
+            assert current.get() is other
+        assert drain(made.__anext__()) == 2
+        drain(made.aclose())
+    first, second = engine.sink.spans(transaction)
+    assert first.parent_id == second.id

@@ -58,7 +58,7 @@ def current_span() -> Span:
     """
     live = working()
     item = None if live is None else live.current()
-    return Span(None, item) if item is None or item.transaction is item else Span(item)
+    return Span(None, item) if item is None or item.transaction is item else Span(item, item.parent)
 
 
 def start_transaction(

@@ -28,10 +28,11 @@ def working() -> Any:
 class _Handle:
     """A transaction or span, or one that is none: then it does nothing."""
 
-    __slots__ = ("_item", "_previous", "_sender")
+    __slots__ = ("_begun", "_item", "_previous", "_sender")
 
-    def __init__(self, item: Any = None, previous: Any = None) -> None:
-        """:param item: of the tracer's. :param previous: what was current before."""
+    def __init__(self, item: Any = None, previous: Any = None, begun: Any = None) -> None:
+        """:param item: of the tracer's. :param previous: what was current before. :param begun: the place."""
+        self._begun = begun
         self._item = item
         self._previous = previous
         # Whose trace context goes out with a request.
@@ -158,7 +159,7 @@ class _Handle:
         :param error: why it has failed. A transaction reports it as an error.
         """
         if self._item is not None:
-            working().end(self._item, self._previous, error)
+            working().end(self._item, self._previous, error, self._begun)
 
 
 class Transaction(_Handle):

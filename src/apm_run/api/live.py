@@ -6,6 +6,8 @@ Nothing here raises. What a program gives that can not be used is left out and l
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
+from _weakref import ref
 
 from apm_run import agent, propagation
 from apm_run.api import convert
@@ -14,7 +16,7 @@ from apm_run.guard import failed
 from apm_run.intake import encode
 from apm_run.intake.limits import LONG
 from apm_run.model import FAILURE, SUCCESS, UNKNOWN
-from apm_run.tracer import Span
+from apm_run.tracer import Span, settled
 from apm_run.tracer import current as _current
 
 TYPE_CHECKING = False
@@ -61,27 +63,38 @@ def tracer() -> Tracer | None:
 def current() -> Item | None:
     """What the calling code runs in."""
     found = tracer()
-    return None if found is None else _get() or found.ambient
+    item = None if found is None else _get() or found.ambient
+    return item if found is None or item is None or item.left is None else found.resume(item)
+
+
+def place() -> tuple[int, Any]:
+    """Where the calling code runs: its thread and its task."""
+    tasks = sys.modules.get("asyncio.tasks")
+    task = None
+    if tasks is not None:
+        try:
+            task = ref(tasks.current_task())
+        except (AttributeError, RuntimeError, TypeError):  # it is being imported; no loop runs; none of its tasks
+            pass
+    return get_ident(), task
 
 
 # Ends
 
 
-def settle(previous: Item | None) -> Item | None:
-    """What is to be current after the end of something: what was before, as far as that still runs."""
-    while isinstance(previous, Span) and previous.end_ns:
-        previous = previous.parent
-    return None if previous is None or (previous.transaction is previous and previous.transaction.ended) else previous
-
-
 @guarded
-def end(item: Item, previous: Item | None, error: object = None) -> None:
+def end(item: Item, previous: Item | None, error: object = None, begun: object = None) -> None:
     """End a transaction or span.
 
     :param previous: what was current when it began. :param error: that its block has raised.
+    :param begun: the place.
     """
-    if _get() is item:
-        _set(settle(previous))
+    here = _get() is item
+    # A generator that is left half way is closed elsewhere, or in a copy of the context.
+    if not item.end_ns and (not here or (begun is not None and begun != place())):
+        item.left = (settled(previous),)
+    if here:
+        _set(settled(previous))
     ending = item.transaction.tracer
     if ending.ambient is item:  # from now on the program has none of its own
         ending.ambient = None

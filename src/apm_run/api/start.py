@@ -45,12 +45,12 @@ class _Starter:
         self._facts = {**self._facts, "name": ""}
         return self(name)
 
-    def _begin(self, sync: bool = True) -> tuple[Any, Any]:
+    def _begin(self, sync: bool = True) -> tuple[Any, ...]:
         if working() is None:
             return None, None
         from apm_run.api import work
 
-        begun: tuple[Any, Any] | None = work.begin(self._root, self._facts, sync)
+        begun: tuple[Any, ...] | None = work.begin(self._root, self._facts, sync)
         return begun or (None, None)
 
     def _entered(self, handle: Any) -> Any:

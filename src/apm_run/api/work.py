@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from apm_run import agent
 from apm_run.api import convert
-from apm_run.api.live import guarded, tracer
+from apm_run.api.live import guarded, place, tracer
 from apm_run.instrument import wrap
 from apm_run.instrument.vocabulary import Target
 from apm_run.model import Call, SpanDraft
@@ -95,10 +95,10 @@ def _nothing() -> None:
 
 
 @guarded
-def begin(root: bool, facts: dict[str, Any], sync: bool) -> tuple[Current | None, Current | None]:
+def begin(root: bool, facts: dict[str, Any], sync: bool) -> tuple[Any, ...]:
     """Begin what a block is, and make it current.
 
-    :returns: it, and what was current before; without it, what stands for it as the sender of requests.
+    :returns: it, what was current before, and the place; without it, what stands for it as the sender of requests.
     """
     found = tracer()
     previous = _get()
@@ -107,10 +107,11 @@ def begin(root: bool, facts: dict[str, Any], sync: bool) -> tuple[Current | None
     work = _work(found, root, facts, "")
     work.sync = sync
     opened = work.open(work.parent(), Call(_nothing, (), {}))[0]
+    previous = _get()
     if opened is None:
         return None, previous or found.ambient
     _set(opened)
-    return opened, previous
+    return opened, previous, place()
 
 
 @guarded

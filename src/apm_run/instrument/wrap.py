@@ -65,7 +65,8 @@ class Interceptor:
         tracer = self.tracer
         if self.failures >= TOLERATED or not tracer.active:
             return None
-        return _get() or tracer.ambient
+        found = _get() or tracer.ambient
+        return found if found is None or found.left is None else tracer.resume(found)
 
     def parent(self) -> Current | None:
         """What the call runs in; None lets it pass straight through."""
@@ -73,6 +74,10 @@ class Interceptor:
         found = _get() or tracer.ambient
         if found is None or self.failures >= TOLERATED or not tracer.active:
             return None
+        if found.left is not None:
+            found = tracer.resume(found)
+            if found is None:
+                return None
         if self.idle and ((found.exit and not found.end_ns) or not found.transaction.sampled):
             return None
         return found

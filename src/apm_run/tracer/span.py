@@ -26,8 +26,8 @@ class Span:
     """A span that has begun. Times are nanoseconds of ``perf_counter_ns``."""
 
     __slots__ = (
-        "child_ns", "children", "composite", "draft", "dropped", "end_ns", "exit", "frames", "held", "id", "links",
-        "outcome", "parent", "propagated", "since_ns", "start_ns", "sync", "transaction",
+        "child_ns", "children", "composite", "draft", "dropped", "end_ns", "exit", "frames", "held", "id", "left",
+        "links", "outcome", "parent", "propagated", "since_ns", "start_ns", "sync", "transaction",
     )  # fmt: skip
 
     def __init__(self, draft: SpanDraft, parent: Span | Transaction, id: str, start_ns: int) -> None:
@@ -51,6 +51,8 @@ class Span:
         self.outcome: str | None = None
         self.links: list[dict[str, str]] | None = None
         self.frames: list[RawFrame] | None = None
+        #: Ended elsewhere than it has begun: (what is current again where it has been left current,).
+        self.left: tuple[Span | Transaction | None] | None = None
         self.sync = True
         #: How many spans run below it, since when some do, and how long some did before; exit spans have none.
         self.children = self.since_ns = self.child_ns = 0
@@ -77,7 +79,7 @@ class Transaction:
     __slots__ = (
         "__weakref__", "_dropped", "_name", "_reads", "attributes", "baggage", "buffers", "child_ns", "children",
         "context", "counter", "end_ns", "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework",
-        "full", "handed_over", "id", "ignored", "kind", "linked", "links", "look_ns", "named_by_user", "opened",
+        "full", "handed_over", "id", "ignored", "kind", "left", "linked", "links", "look_ns", "named_by_user", "opened",
         "outcome", "parent_id", "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans",
         "start_ns", "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
     )  # fmt: skip
@@ -115,6 +117,7 @@ class Transaction:
         #: Made by a server or worker framework: the same request seen by an inner layer starts no other.
         self.entry = False
         self.exit = False
+        self.left: tuple[Span | Transaction | None] | None = None  # as for spans
         self.result: str | None = None
         self.outcome: str | None = None
         self.context: dict[str, Any] = {}
@@ -210,3 +213,18 @@ class Transaction:
         said = self.named_by_user or self.context
         found = self.spans or self.errors or self.opened or self.linked or self.buffers or self.stats
         return not (found or said)
+
+
+def settled(item: Span | Transaction | None) -> Span | Transaction | None:
+    """What still runs of an item, what it is below, and what was current before it."""
+    while item is not None:
+        if isinstance(item, Span):
+            if not item.end_ns:
+                break
+            above: Span | Transaction | None = item.parent
+        elif not item.ended:
+            break
+        else:
+            above = None
+        item = above if item.left is None else item.left[0]
+    return item

@@ -16,7 +16,7 @@ from apm_run.tracer import capture, stack
 from apm_run.tracer.breakdown import Breakdown
 from apm_run.tracer.names import Names
 from apm_run.tracer.reporting import AMBIENT_NS, Reporting, left, taken
-from apm_run.tracer.span import OLD_NS, Span, Transaction
+from apm_run.tracer.span import OLD_NS, Span, Transaction, settled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,6 +174,12 @@ class Tracer(Reporting):
         self.ambient = self.begin_transaction(
             name, "script", context, baggage=baggage, start_ns=start_ns, timestamp=timestamp
         )
+
+    def resume(self, left: Span | Transaction) -> Span | Transaction | None:
+        """Make current what was before something that has ended elsewhere: in the task that has closed a generator."""
+        found = settled(left)
+        current.set(found)
+        return found or self.ambient
 
     def claim(self) -> None:
         """A server or worker framework runs this program: what it does is not one transaction.
@@ -394,6 +400,8 @@ class Tracer(Reporting):
         if record is None and scene is not None:
             running = scene.get(current) or running
         running = running or self.ambient
+        if running is not None and running.left is not None:
+            running = settled(running) or self.ambient
         transaction = None if running is None else running.transaction
         if record is None:
             self.capture(error, transaction, handled=False)

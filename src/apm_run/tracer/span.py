@@ -216,15 +216,7 @@ class Transaction:
 
 
 def settled(item: Span | Transaction | None) -> Span | Transaction | None:
-    """What still runs of an item, what it is below, and what was current before it."""
-    while item is not None:
-        if isinstance(item, Span):
-            if not item.end_ns:
-                break
-            above: Span | Transaction | None = item.parent
-        elif not item.ended:
-            break
-        else:
-            above = None
-        item = above if item.left is None else item.left[0]
+    """What is current instead of an item that has been left current where it did not end."""
+    while item is not None and item.left is not None:
+        item = item.left[0]
     return item

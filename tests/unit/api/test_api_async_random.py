@@ -19,7 +19,7 @@ from tests.unit.api.support import Agent
 import apm_run
 from apm_run import agent
 from apm_run.api import live
-from apm_run.tracer import current
+from apm_run.tracer import current, settled
 
 #: What a line may be. All but the last ones have lines of their own.
 NESTED = (
@@ -55,6 +55,7 @@ class Program:
         self.seed = seed
         self.expected = {}
         self.outlived = []
+        self.wrong = []
         self.number = 0
 
     def name(self, kind, parent):
@@ -71,9 +72,14 @@ class Program:
             except (Failed, asyncio.TimeoutError):
                 pass
             except asyncio.CancelledError:
-                assert live.current() is before
+                self.check(before)
                 raise
-            assert live.current() is before, kind
+            self.check(before)
+
+    def check(self, before):
+        """What was current is so again, unless another task has ended it meanwhile."""
+        if live.current() is not settled(before):
+            self.wrong.append((before, current.get()))
 
     async def pause(self, _, parent):
         for _ in range(self.seed % 3):
@@ -92,9 +98,11 @@ class Program:
                 await asyncio.Event().wait()
 
         task = asyncio.ensure_future(inner())
-        for _ in range(self.seed % 4):
-            await asyncio.sleep(0)
-        task.cancel()
+        try:
+            for _ in range(self.seed % 4):
+                await asyncio.sleep(0)
+        finally:
+            task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     async def leaf(self, _, parent):
@@ -105,7 +113,7 @@ class Program:
         name = self.name("block", parent)
         async with apm_run.start_span(name) as span:
             await self.lines(lines, name)
-            assert span.is_current()
+            self.check(span._item)
 
     async def decorated(self, lines, parent):
         name = self.name("decorated", parent)
@@ -209,17 +217,18 @@ def run(program, plan):
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         async with apm_run.start_transaction("t") as transaction:
             await program.lines(plan, "t")
-            assert transaction.is_current()
-            for task in program.outlived:
-                await asyncio.gather(task, return_exceptions=True)
+            program.check(transaction._item)
+            # Those of a thread's loop have been cancelled at its end.
+            here = [task for task in program.outlived if task.get_loop() is asyncio.get_running_loop()]
+            await asyncio.gather(*here, return_exceptions=True)
         assert current.get() is None
 
     asyncio.run(main())
     gc.collect()
-    assert complaints == []
+    assert complaints == program.wrong == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.lists(plans, min_size=1, max_size=4), st.integers(0, 59))
 def test_each_span_hangs_where_its_line_stands(plan, seed):
     engine, program = Engine(), Program(seed)
@@ -235,7 +244,13 @@ def test_each_span_hangs_where_its_line_stands(plan, seed):
         span.draft.name: span.parent.name if span.parent is transaction else span.parent.draft.name for span in spans
     }
     assert len(found) == len(spans)
-    assert found == program.expected
+    for name, parent in program.expected.items():
+        # A task that goes on below what another one has ended may be moved to what that was below.
+        allowed = [parent]
+        while allowed[-1].startswith("elsewhere"):
+            allowed.append(program.expected[allowed[-1]])
+        assert found.pop(name) in allowed, name
+    assert found == {}
     assert (transaction.outcome, transaction.errors, engine.sink.errors) == ("success", [], [])
     for span in spans:
         kind = span.draft.name.split()[0]

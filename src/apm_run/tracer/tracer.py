@@ -175,9 +175,9 @@ class Tracer(Reporting):
             name, "script", context, baggage=baggage, start_ns=start_ns, timestamp=timestamp
         )
 
-    def resume(self, left: Span | Transaction) -> Span | Transaction | None:
+    def resume(self, ended: Span | Transaction) -> Span | Transaction | None:
         """Make current what was before something that has ended elsewhere: in the task that has closed a generator."""
-        found = settled(left)
+        found = settled(ended)
         current.set(found)
         return found or self.ambient
 

@@ -7,9 +7,12 @@ import sys
 from time import perf_counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apm_run.conventions import sql
-from apm_run.conventions.sql import LIMIT, signature
+from apm_run.conventions.sql import LIMIT, STEPS, signature
+from apm_run.intake.limits import KEYWORD
 
 SIGNATURES = [
     # Blank, and comments alone
@@ -151,35 +154,199 @@ def test_a_name_that_may_go_on_where_the_text_was_cut_is_none():
     assert signature("SELECT * FROM orders WHERE a IN (" + "1, " * 400_000 + "1)") == "SELECT FROM orders"
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        "a,",
-        "/*",
-        "*/",
-        "/*x*/",
-        "$a$ ",
-        "$a",
-        "$a$b",
-        "$$",
-        "'",
-        "''",
-        "\\'",
-        '"',
-        '""',
-        "[",
-        "(",
-        "1.",
-        "1e",
-        "--",
-        ". ",
-    ],
+# The rules of spec 21, each by its name
+
+
+def kinds(text):
+    return [kind for kind, _ in sql._tokens(text, False)]
+
+
+def test_21_each_keyword_is_a_kind_of_its_own_in_any_case():
+    words = "alter as call delete from insert into or replace select set table truncate update"
+    assert sql._KEYWORDS == set(words.upper().split())
+    for word in sql._KEYWORDS:
+        assert kinds(f"{word} {word.lower()} {word.title()} {word}x") == [word, word, word, "ident"]
+
+
+def test_21_identifiers_are_of_any_script():
+    assert kinds("таблица 表 _x a1$ _1") == ["ident"] * 5
+    assert kinds("1a $a") == ["number", "ident", "other"]
+
+
+@pytest.mark.parametrize("quotes", ["``", '""', "[]"])
+def test_21_quoted_identifiers(quotes):
+    opening, closing = quotes
+    assert list(sql._tokens(f"{opening}SET a.b{closing}x", False)) == [("ident", "SET a.b"), ("ident", "x")]
+    assert kinds(f"x {opening}never ends") == ["ident", "other"]
+
+
+def test_21_a_doubled_quote_is_kept_doubled():
+    assert signature('DELETE FROM "a""b".c') == 'DELETE FROM a""b.c'
+
+
+def test_21_strings():
+    assert kinds("'a''b' 'c\\'d' x") == ["string", "string", "ident"]
+
+
+def test_21_dollar_quotes():
+    assert kinds("$tag$ ' $other$ FROM $tag$ x") == ["string", "ident"]
+    assert kinds("$tag$x,y z") == ["other", "ident"], "without its end: everything up to white space"
+    assert kinds("$123 x") == ["other", "ident"]
+
+
+def test_21_numbers_have_one_period():
+    assert list(sql._tokens("1.2.3", False)) == [("number", "1.2"), (".", "."), ("number", "3")]
+
+
+def test_21_comments_and_white_space_are_skipped_within_a_name():
+    statement = "UPDATE a -- x\n . // y\n b /* z /* deeper */ */ . c SET d = 1"
+    assert signature(statement) == "UPDATE a.b.c"
+
+
+def test_21_select_takes_the_first_from_outside_of_parentheses():
+    assert signature("SELECT (SELECT 1 FROM a), b FROM c, d") == "SELECT FROM c"
+    assert signature("SELECT * FROM (SELECT * FROM a)") == "SELECT"
+
+
+def test_21_delete_wants_from_next():
+    assert signature("DELETE FROM a.b") == "DELETE FROM a.b"
+    assert signature("DELETE a FROM b") == "DELETE"
+
+
+@pytest.mark.parametrize("verb", ["INSERT", "REPLACE"])
+def test_21_insert_and_replace_scan_to_into(verb):
+    assert signature(f"{verb} LOW_PRIORITY (1) INTO a VALUES (1)") == f"{verb} INTO a"
+    assert signature(f"{verb} a") == verb
+
+
+def test_21_update_takes_the_last_name_before_what_is_none():
+    assert signature("UPDATE IGNORE a SET b = 1") == "UPDATE a"
+    assert signature("UPDATE ONLY a.b SET c = 1") == "UPDATE a.b"
+    assert signature("UPDATE OR ABORT a SET b = 1") == "UPDATE a"
+
+
+def test_21_call_is_followed_by_a_name():
+    assert signature("CALL a.b(1)") == "CALL a.b"
+
+
+def test_21_everything_else_is_its_first_token():
+    assert signature("vacuum full a") == "VACUUM"
+    assert signature("") == signature(" /* */ ") == ""
+
+
+def test_21_any_failure_is_the_bare_verb():
+    for verb in ("SELECT", "DELETE", "INSERT", "REPLACE", "UPDATE", "CALL"):
+        for rest in ("", " FROM", " INTO", " (", " 'never", " 5", " FROM 'a'", " INTO $1"):
+            assert signature(verb.lower() + rest) == verb
+
+
+# Text of any kind and size
+
+
+def test_so_many_tokens_are_looked_at():
+    """Spec 21: bounded in time. Columns enough for any program's own statement are within it."""
+    columns = ", ".join(f"t.c{number} AS t_c{number}" for number in range(190))
+    assert signature(f"SELECT {columns} FROM t") == "SELECT FROM t"
+    assert signature(f"SELECT {'a,' * STEPS} FROM t") == "SELECT"
+    assert len(list(sql._tokens("a " * 5000, False))) == STEPS + 1
+    assert signature(f"UPDATE {'a ' * STEPS}") == "UPDATE", "the name may go on"
+
+
+def test_a_name_is_sent_as_it_is_kept():
+    """Spec 2: a name is a keyword."""
+    for statement in ("x" * 5000, "ß" * 1000, f"SELECT * FROM {'a.' * 590}b", f"CALL `{'a' * 9000}`"):
+        assert len(signature(statement)) == KEYWORD
+        assert signature(statement).endswith("\u2026")
+
+
+#: What scanners stumble over, repeated.
+PARTS = [
+    *("a,", "a ", "é,", "_", "1.", "1e", ". ", "?,", "-", "(", ")"),
+    *("/*", "*/", "/*x*/", "--", "--\n", "//x\n"),
+    *("'", "''", "\\'", '"', '""', "[", "[]", "`", "``", "$$", "$a", "$a$ ", "$a$b", " ", "\n"),
+    "(1, 'abc'), ",
+    "t.c AS t_c, ",
+]
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("verb", ["SELECT ", "UPDATE ", "INSERT INTO t VALUES "])
+def test_a_megabyte_takes_less_than_a_millisecond(verb, part):
+    statement = verb + part * (1_000_000 // len(part))
+    best = 1.0
+    for _ in range(20):
+        sql._kept.clear()
+        began = perf_counter()
+        signature(statement)
+        best = min(best, perf_counter() - began)
+    assert best < 1e-3
+
+
+SQL = st.one_of(
+    st.text(max_size=300),
+    st.lists(
+        st.one_of(
+            st.sampled_from(sorted(sql._KEYWORDS)),
+            st.sampled_from(PARTS),
+            st.sampled_from(
+                ["'it''s'", "'", '"a""b"', "$x$ y $x$", "$1", "1.5e-3", "IGNORE", ";", "\x00", "\ud800", "ß"]
+            ),
+            st.text(max_size=5),
+        ),
+        max_size=40,
+    ).flatmap(lambda words: st.sampled_from(["", " ", "\n"]).map(lambda between: between.join(words))),
 )
-def test_a_huge_statement_takes_no_longer_than_a_long_one(part):
-    statement = "SELECT " + part * (1_000_000 // len(part))
-    began = perf_counter()
-    assert signature(statement)[:6] in ("SELECT", "")
-    assert perf_counter() - began < 0.5
+
+
+@given(SQL, st.sampled_from([1, 1, 1, 50, 20_000]))
+def test_21_any_text_has_a_keyword_for_a_name(text, times):
+    statement = text * times
+    name = signature(statement)
+    assert type(name) is str
+    assert len(name) <= KEYWORD
+    assert signature(statement) == name
+
+
+@given(SQL)
+def test_tokens_cover_the_text_in_order(text):
+    """Each token's text is found in the statement behind the one before it: the scanner always moves on."""
+    at = 0
+    for kind, part in sql._tokens(text, False):
+        assert kind == "cut" or part in text[at:]
+        at = text.index(part, at) + len(part)
+
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_$]{0,20}", fullmatch=True).filter(
+    lambda name: name.upper() not in sql._KEYWORDS
+)
+BLANKS = st.lists(
+    st.sampled_from([" ", "\n", "\t", "/* FROM x */", "-- INTO y\n", "/* a /* b */ c */"]), min_size=1
+).map("".join)
+QUOTINGS = st.sampled_from(["{}", "`{}`", '"{}"', "[{}]"])
+
+
+@given(
+    st.sampled_from(
+        [
+            ("SELECT~a, (SELECT 1 FROM x), ' FROM y'~FROM~{}~WHERE~z = 1", "SELECT FROM "),
+            ("DELETE~FROM~{}~WHERE~z = 1", "DELETE FROM "),
+            ("INSERT~INTO~{}~VALUES~(1)", "INSERT INTO "),
+            ("REPLACE~INTO~{}~VALUES~(1)", "REPLACE INTO "),
+            ("UPDATE~OR~IGNORE~{}~SET~z = 1", "UPDATE "),
+            ("CALL~{}~(1)", "CALL "),
+        ]
+    ),
+    st.lists(st.tuples(NAMES, QUOTINGS), min_size=1, max_size=4),
+    BLANKS,
+    st.booleans(),
+)
+def test_21_a_name_is_found_however_it_is_written(form, parts, blank, lower):
+    template, prefix = form
+    written = f"{blank}.{blank}".join(quoting.format(name) for name, quoting in parts)
+    words = template.lower() if lower else template
+    statement = blank.join(words.split("~")).replace("{}", written)
+    assert signature(statement) == prefix + ".".join(name for name, _ in parts)
 
 
 def test_random_text_never_raises():
@@ -213,7 +380,7 @@ def test_what_is_kept_is_bounded():
 
 
 @pytest.mark.timing
-def test_a_known_statement_costs_under_two_microseconds():
+def test_a_known_statement_costs_under_a_microsecond():
     statement = "SELECT a.id, a.name, a.value FROM items AS a WHERE a.id = ? ORDER BY a.name"
     signature(statement)
     best = 1.0
@@ -222,4 +389,4 @@ def test_a_known_statement_costs_under_two_microseconds():
         for _ in range(1000):
             signature(statement)
         best = min(best, perf_counter() - began)
-    assert best / 1000 < 2e-6
+    assert best / 1000 < 1e-6

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from apm_run import log
 from apm_run.intake import nodes, schema
-from apm_run.intake.encode import labels, text
+from apm_run.intake.encode import labels, mended, text
+from apm_run.intake.validate import validate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,20 @@ def passed(kind: str, event: Event, functions: list[Callable[[Event], Any]]) -> 
             log.write("warning", "filter.failed", f"{kind}: {_name(function)} has returned a {type(kept).__name__}")
     if "id" in event:  # its open record is found by it, as the first thing in its line
         found = {"id": event["id"], **{key: value for key, value in found.items() if key != "id"}}
-    return _fitting(schema.KINDS[kind], found)  # type: ignore[no-any-return]
+    return _valid(kind, _fitting(schema.KINDS[kind], found))
+
+
+def _valid(kind: str, event: Event) -> Event | None:
+    """The event, unless the server would refuse it for what a filter has put there: then the log says why.
+
+    Judged is what is sent: a value that JSON has no word for becomes a text.
+    """
+    found: Event = mended(event)
+    wrong = validate(kind, found)
+    if wrong:
+        log.write("warning", "filter.failed", f"{kind}: is left out as a filter has left it: {wrong[0]}")
+        return None
+    return found
 
 
 def _own(value: Any) -> Any:

@@ -218,10 +218,10 @@ def capture_message(
 def add_filter(kind: Kind, function: Filter) -> Filter:
     """Have a function see each event of a kind before it is sent: to change it, or to drop it by returning None.
 
-    An event is the object that the intake protocol of APM Server describes. A function that raises is logged, and the
-    event is sent. It may be called in any thread, and more than once for what takes long, as it is so far: what it
-    does should depend on nothing but the event. Dropped events are counted; the spans and errors of a dropped
-    transaction are events of their own.
+    An event is the object that the intake protocol of APM Server describes; what the server would refuse, as they
+    leave it, is logged and left out. A function that raises is logged, and the event is sent. It may be called in any
+    thread, and more than once for what takes long, as it is so far: what it does should depend on nothing but the
+    event. Dropped events are counted; the spans and errors of a dropped transaction are events of their own.
 
     ```python
     from typing import Any, Optional

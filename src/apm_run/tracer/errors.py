@@ -136,7 +136,8 @@ def _argument(argument: object, values: Values, depth: int) -> str:
         return _text(argument, values, depth + 1) if depth < _DEPTH else type_of(argument)  # type: ignore[arg-type]
     if issubclass(type(argument), str):
         return str.__str__(argument)
-    return str(argument if has_text(argument) else values.of(argument))
+    # A huge number has a text that Python refuses to write out.
+    return str(argument if has_text(argument) and type(argument) is not int else values.of(argument))
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -101,6 +101,29 @@ def test_texts_that_have_become_too_long_are_cut(engine, exporter):
     assert event["context"]["user"] == {"id": "5.5", "email": "3"}
 
 
+@pytest.mark.parametrize(
+    ("change", "objection"),
+    [
+        ({"duration": "long"}, "'duration': expects a number, found a string"),
+        ({"trace_id": None}, "'trace_id' required"),
+        ({"timestamp": 1.5}, "'timestamp'"),
+        ({"context": {"request": {"headers": {"a": 1}}}}, "'a'"),
+        ({"sample_rate": float("nan")}, "'sample_rate'"),
+        ({"sampled": 10**5000}, "'sampled'"),
+    ],
+    ids=lambda value: str(list(value)) if isinstance(value, dict) else value,
+)
+def test_what_the_server_would_refuse_is_logged_and_left_out(engine, exporter, misuses, change, objection):
+    """Spec 2: the server refuses the event; the log is where the user can see why."""
+    apm_run.add_filter("transaction", lambda event: {**event, **change})
+    work()
+    assert sorted(kind for kind, _ in lines(exporter)) == ["error", "span", "span"]
+    assert exporter.dropped == ["filter"]
+    (message,) = misuses
+    assert message.startswith("warning filter.failed transaction: is left out as a filter has left it: ")
+    assert objection in message
+
+
 def test_one_filter_s_change_is_not_seen_in_another_event(engine, exporter):
     """Errors share the context of their transaction."""
 

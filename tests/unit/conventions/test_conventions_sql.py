@@ -163,7 +163,7 @@ def kinds(text):
 
 def test_21_each_keyword_is_a_kind_of_its_own_in_any_case():
     words = "alter as call delete from insert into or replace select set table truncate update"
-    assert sql._KEYWORDS == set(words.upper().split())
+    assert set(words.upper().split()) == sql._KEYWORDS
     for word in sql._KEYWORDS:
         assert kinds(f"{word} {word.lower()} {word.title()} {word}x") == [word, word, word, "ident"]
 

@@ -52,6 +52,13 @@ def test_what_a_record_becomes():
     assert "exception" not in event
 
 
+def test_a_logged_number_that_python_refuses_to_write_out():
+    engine = Engine()
+    told(engine, record=record(10**5000, None))
+    (event,) = events(engine)
+    assert event["log"]["message"] == "<int of 16610 bits>"
+
+
 def test_a_record_with_an_exception():
     """Its stack is that of the exception, which the program has dealt with."""
     engine = Engine()

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 #: The published schemas, where this checkout has them beside it.
 SCHEMAS = Path(__file__).resolve().parents[2] / "shared" / "fixtures" / "schema"
 
+#: The types and subtypes of spans that all agents share.
+TYPES = SCHEMAS.parent / "json-specs" / "span_types.json"
+#: Types of spans that leave the process.
+EXITS = ("db", "external", "messaging", "storage")
+
 JsonObject = dict[str, Any]
 
 
@@ -49,6 +54,25 @@ def objections(kind: str, obj: JsonObject) -> list[str]:
     validator = published(kind)
     if validator is not None:
         found += [f"{kind}.json: {error.json_path}: {error.message}" for error in validator.iter_errors(obj)]
+    return found
+
+
+@cache
+def _types() -> Any:
+    return json.loads(TYPES.read_text("utf-8")) if TYPES.exists() else {}
+
+
+def deviations(span: JsonObject) -> list[str]:
+    """Return in what a span of a library's deviates from what all agents send (spec 17, 19)."""
+    kind, subtype = span.get("type"), span.get("subtype")
+    if kind not in EXITS:
+        return []
+    found = []
+    known = _types().get(kind)
+    if known is not None and subtype not in known["subtypes"]:
+        found.append(f"{kind}/{subtype} is no type of span")
+    if not span.get("context", {}).get("service", {}).get("target", {}).get("type"):
+        found.append(f"{kind}/{subtype} has no service target")
     return found
 
 
@@ -171,6 +195,8 @@ class Sink:
     def _take(self, event: Event) -> None:
         wrong = [f"{event.kind}: {text}" for text in objections(event.kind, event.body)]
         wrong += [f"metadata: {text}" for text in objections("metadata", event.metadata)]
+        if event.kind == "span":
+            wrong += [f"span {event.body.get('name')!r}: {text}" for text in deviations(event.body)]
         try:
             root = json.loads(event.line)
         except ValueError as error:

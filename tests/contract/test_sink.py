@@ -10,7 +10,7 @@ from tests.receiver import SCHEMAS, Sink
 def test_it_collects():
     with Sink() as sink:
         root = transaction("GET /")
-        child = span(root)
+        child = span(root, context={"service": {"target": {"type": "sqlite"}}})
         answer = send(sink.receiver.port, metadata("shop"), root, child, error(child), {"log": {"message": "m"}})
         assert answer.status == 202
         assert sink.wait(lambda events: events.logs) == [{"message": "m"}]
@@ -37,12 +37,13 @@ def test_it_gives_up_waiting():
         # The server takes these; an agent must not send them.
         body(transaction()).rstrip() + b"`\n",
         body({**transaction(), "span": {}}),
+        body(span(transaction())),
         pytest.param(
             body(transaction(context={"request": {}})),
             marks=pytest.mark.skipif(not SCHEMAS.exists(), reason="../shared/fixtures/schema is not here"),
         ),
     ],
-    ids=["type", "kind", "trailer", "two roots", "schema"],
+    ids=["type", "kind", "trailer", "two roots", "exit", "schema"],
 )
 def test_it_fails_the_test_at_its_end(line):
     sink = Sink()

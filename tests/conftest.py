@@ -14,7 +14,13 @@ import pytest
 from tests.receiver import SCHEMAS, Sink
 
 # A busy machine is no failure, and what was found belongs into a test and not into a file.
-hypothesis.settings.register_profile("tests", deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("tests")
 
 

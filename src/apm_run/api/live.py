@@ -172,7 +172,9 @@ def set_custom(item: Transaction, key: object, value: object) -> None:
 def set_user(item: Transaction, **facts: object) -> None:
     """Say who the user is."""
     found = {
-        name: value if type(value) is int and name == "id" else convert.text(f"user {name}", value)
+        name: value
+        if name == "id" and type(value) is int and encode.whole(value)
+        else convert.text(f"user {name}", value)
         for name, value in facts.items()
         if value is not None
     }

@@ -11,7 +11,7 @@ from apm_run.conventions import body, cookies, headers, http_server
 from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
 from apm_run.instrument.wrap import hide_frame
-from apm_run.intake.limits import cut
+from apm_run.intake.encode import text
 from apm_run.propagation import CARRIED
 from apm_run.tracer import current
 
@@ -184,7 +184,7 @@ def _user(transaction: Transaction, user: Any) -> None:
         return
     found = {name: facts[name] for name in ("id", "username", "email") if type(facts.get(name)) in (str, int)}
     if found:
-        transaction.context.setdefault("user", {name: cut(str(value)) for name, value in found.items()})
+        transaction.context.setdefault("user", {name: text(value) for name, value in found.items()})
 
 
 class Exchange:

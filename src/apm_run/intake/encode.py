@@ -84,7 +84,7 @@ def _label(value: Any) -> Any:
     return value if number else text(value)
 
 
-def _whole(value: Any) -> bool:
+def whole(value: Any) -> bool:
     """Whether a value is an integer that the server can take."""
     return isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64
 
@@ -294,7 +294,7 @@ def _context(context: dict[str, Any], kind: str) -> dict[str, Any]:
             _show_body(request, kind)
     if "response" in found:
         found["response"] = response = dict(found["response"])
-        if not _whole(response.get("status_code", 0)):
+        if not whole(response.get("status_code", 0)):
             del response["status_code"]
         if "headers" in response:
             response["headers"] = _headers(response["headers"])
@@ -311,7 +311,7 @@ def _show_body(request: dict[str, Any], kind: str) -> None:
 
 def _url(parts: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {part: text(value) for part, value in parts.items() if part != "port"}
-    if _whole(parts.get("port")):
+    if whole(parts.get("port")):
         found["port"] = parts["port"]
     return found
 
@@ -376,7 +376,7 @@ def _span_context(draft: Any, settings: Any) -> dict[str, Any]:
     destination: dict[str, Any] = {}
     if draft.address:
         destination["address"] = sanitize.without_userinfo(text(draft.address))
-        if _whole(draft.port) and draft.port > 0:
+        if whole(draft.port) and draft.port > 0:
             destination["port"] = draft.port
     if draft.exit:
         kind, name = draft.target()
@@ -405,7 +405,7 @@ def _http(http: dict[str, Any], secret: sanitize.Names) -> dict[str, Any]:
     if http.get("method"):
         found["method"] = text(http["method"])
     status = http.get("status_code")
-    if _whole(status):
+    if whole(status):
         # Both: the server's fallback for the outcome and Kibana still read the deprecated one (spec 31.15).
         found["status_code"] = status
         found["response"] = {"status_code": status}
@@ -416,7 +416,7 @@ def _db(db: dict[str, Any], limit: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in db.items():
         if key == "rows_affected":
-            if _whole(value):
+            if whole(value):
                 found[key] = value
         elif value is not None:
             long = key == "statement"

@@ -98,6 +98,18 @@ def test_26_labels_are_texts_booleans_and_numbers(engine, value, shown):
         assert tags["a_b_c_d"] == shown or (len(shown) == 1024 and len(tags["a_b_c_d"]) == 1024)
 
 
+@pytest.mark.parametrize(
+    "id", [2**63, -(2**63) - 1, 10**5000, True, 1.5], ids=["large", "small", "huge", "no", "broken"]
+)
+def test_a_user_s_id_that_the_server_can_not_hold_is_a_text(engine, misuses, id):
+    """Spec 2: string or int, of 64 bits."""
+    with apm_run.start_transaction("t") as transaction:
+        transaction.set_user(id=id)
+    (event,) = sent(engine)["transaction"]
+    assert isinstance(event["context"]["user"]["id"], str)
+    assert len(misuses) == 1
+
+
 def test_what_is_said_later_adds_to_what_was_said(engine):
     with apm_run.start_transaction("t") as transaction:
         transaction.set_user("1", email="a@b")

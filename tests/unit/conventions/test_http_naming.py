@@ -180,14 +180,25 @@ class Known:
         raise AssertionError
 
 
+class Huge:
+    def __init__(self):
+        self.id = 10**5000  # which Python refuses to write out
+
+
 class Slotted:
     __slots__ = ("username",)
 
 
 @pytest.mark.parametrize(
     ("user", "shown"),
-    [(Known(), {"id": "7", "username": "jane"}), (Lazy(), None), (Slotted(), None), (None, None)],
-    ids=["known", "lazy", "slotted", "none"],
+    [
+        (Known(), {"id": "7", "username": "jane"}),
+        (Huge(), {"id": "<unprintable int object>"}),
+        (Lazy(), None),
+        (Slotted(), None),
+        (None, None),
+    ],
+    ids=["known", "huge", "lazy", "slotted", "none"],
 )
 def test_the_user_in_the_scope_is_looked_at_and_not_asked(user, shown):
     seen = Collecting()

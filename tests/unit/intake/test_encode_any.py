@@ -373,7 +373,10 @@ def test_26_what_a_filter_makes_of_an_event_is_valid_or_nothing(made):
 # Metadata
 
 #: The environment holds bytes without zeros, which Python reads as text with halves of surrogate pairs.
-ENVIRONMENT = st.binary(max_size=60).map(lambda value: os.fsdecode(value.replace(b"\0", b"") * 40))
+ENVIRONMENT = st.one_of(
+    st.binary(max_size=60).map(lambda value: os.fsdecode(value.replace(b"\0", b"") * 40)),
+    st.sampled_from(["x" * 1024, "x" * 1025, "\u00e4" * 3000]),
+)
 
 
 @given(
@@ -382,7 +385,10 @@ ENVIRONMENT = st.binary(max_size=60).map(lambda value: os.fsdecode(value.replace
     st.one_of(st.none(), st.tuples(ENVIRONMENT, ENVIRONMENT)),
 )
 def test_3_metadata_of_any_environment(environment, arguments, framework):
-    found, _ = config.load({**environment, "ELASTIC_APM_INCLUDE_PROCESS_ARGS": "true"})
+    labels = ",".join(f"{text}={text}" for text in arguments)
+    found, _ = config.load(
+        {**environment, "ELASTIC_APM_GLOBAL_LABELS": labels, "ELASTIC_APM_INCLUDE_PROCESS_ARGS": "true"}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "orig_argv", arguments, raising=False)
         patch.setattr(sys, "argv", arguments)

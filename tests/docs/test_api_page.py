@@ -43,6 +43,7 @@ def test_every_name_is_on_the_page():
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_examples_run_launched_and_without(code, tmp_path, sink):
+    sink.own_types = True
     file = tmp_path / "example.py"
     file.write_text(code)
     without = bare("python", file)

@@ -200,15 +200,16 @@ def test_variables(local, env):
 
 WAITING = """
 import signal, sys, time
-def note(number, frame):
+def note(number):
     print(signal.Signals(number).name, flush=True)
     if number in (signal.SIGTERM, signal.SIGINT):
         sys.exit(42)
-for name in sys.argv[1:]:
-    signal.signal(getattr(signal, name), note)
+wanted = {getattr(signal, name) for name in sys.argv[1:]}
+# Blocked, so that none can come between a look and the wait for the next.
+signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    note(signal.sigwait(wanted))
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tests.export.support import event, exporter, left, numbers
@@ -56,7 +58,11 @@ def left_by_a_kill(url: str, server: Server, state, count: int, *options: str) -
     with victim(url, state, 0, count, *options) as process:
         assert "end\n" in iter(process.stdout.readline, "")
         process.kill()
-    # Requests in flight are answered, and forgotten.
+    # Requests in flight are answered, and forgotten; what still waits to be accepted comes before this one.
+    asked = http.client.HTTPConnection("127.0.0.1", urlsplit(server.url).port, timeout=10)
+    asked.request("GET", "/last")
+    asked.getresponse().read()
+    asked.close()
     for thread in server.threads[1:]:
         thread.join(5)
     server.answers[:] = [202]

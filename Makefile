@@ -32,7 +32,7 @@ test: setup ## Run all tests
 .PHONY: coverage
 coverage: setup ## Branch coverage of the parts that must be whole (100 %)
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q tests/unit tests/faults tests/contract
+	$(BIN)/python -m coverage run -m pytest -q -m 'not timing' tests/unit tests/faults tests/contract
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --show-missing --fail-under=100 \
 	  --include='*/apm_run/guard.py,*/apm_run/instrument/*,*/apm_run/tracer/*,*/apm_run/intake/*,*/apm_run/export/outbox.py,*/apm_run/export/segment.py,*/apm_run/export/open_records.py'

@@ -16,7 +16,7 @@ from typing import Any
 from apm_run import config
 from apm_run.instrument import wrap
 from apm_run.instrument.vocabulary import Target
-from apm_run.model import Call, SpanDraft
+from apm_run.model import Call, SpanDraft, TransactionDraft
 from apm_run.tracer import Span, Tracer, Transaction, current
 
 #: What the wall clock always says, in nanoseconds.
@@ -86,6 +86,11 @@ def work_span(call: Call) -> SpanDraft:
     return SpanDraft("work", "custom", exit=False)
 
 
+def job(call: Call) -> TransactionDraft:
+    """A transaction."""
+    return TransactionDraft("work", "messaging")
+
+
 def exit_span(call: Call) -> SpanDraft:
     """A span that leaves the process."""
     return SpanDraft("call", "external", "http")
@@ -111,12 +116,13 @@ class Engine:
     def wrap(
         self,
         original: Callable[..., Any],
-        describe: Callable[..., Any] = work_span,
+        describe: Callable[..., Any] | None = None,
         *,
         observe: Any = None,
         rewrite: Any = None,
         entry: bool = False,
     ) -> Callable[..., Any]:
+        describe = describe or (job if entry else work_span)
         target = Target("test:work", describe, observe=observe, rewrite=rewrite, entry=entry)
         return wrap.function(original, wrap.Interceptor(target, self.tracer, target.path))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apm_run import log
 from apm_run.intake import nodes, schema
-from apm_run.intake.encode import labels, mended, text
+from apm_run.intake.plain import labels, mended, text
 from apm_run.intake.validate import validate
 
 TYPE_CHECKING = False

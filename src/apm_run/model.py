@@ -6,7 +6,7 @@ from apm_run import sanitize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Protocol
 
     class CurrentTransaction(Protocol):
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         def capture(self, error: BaseException, handled: bool) -> None:
             """Report an error of it, once."""
 
+    #: Every value of each header of trace context, by its name in lower case.
+    Carrier = Mapping[str, list[str]]
 
 SUCCESS, FAILURE, UNKNOWN = "success", "failure", "unknown"
 
@@ -69,8 +71,8 @@ class SpanDraft:
     """What a ``describe`` function says of a call: the facts of the span that is to be (spec 7)."""
 
     __slots__ = (
-        "action", "address", "context", "db", "exit", "http", "name", "outcome", "port", "resource", "subtype",
-        "target_name", "target_type", "type",
+        "action", "address", "attributes", "context", "db", "exit", "http", "links", "name", "outcome", "port",
+        "resource", "subtype", "target_name", "target_type", "type",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +85,8 @@ class SpanDraft:
         exit: bool = True,
         db: dict[str, Any] | None = None,
         http: dict[str, Any] | None = None,
+        message: dict[str, Any] | None = None,
+        links: Sequence[Carrier] = (),
         address: str | None = None,
         port: int | None = None,
     ) -> None:
@@ -90,6 +94,8 @@ class SpanDraft:
 
         :param exit: it leaves the process: a leaf with a service target (spec 19).
         :param db: ``context.db``. :param http: ``context.http`` with ``url``, ``method``, ``status_code``.
+        :param message: ``context.message`` with ``queue``, ``age``, ``routing_key``.
+        :param links: the trace context headers of what else it has to do with: one per message (spec 16).
         :param address: network address of the destination. :param port: its port.
         """
         self.name = name
@@ -101,7 +107,10 @@ class SpanDraft:
         self.http = http
         self.address = address
         self.port = port
-        self.context: dict[str, Any] | None = None
+        self.links = links
+        self.context: dict[str, Any] | None = None if message is None else {"message": message}
+        #: ``otel.attributes``: flat names with dots.
+        self.attributes: dict[str, str] | None = None
         self.outcome: str | None = None
         #: The service target, where it does not follow from the rest; both empty: there is none.
         self.target_type: str | None = None
@@ -138,3 +147,38 @@ class SpanDraft:
             setattr(copy, slot, getattr(self, slot))
         copy.name = name
         return copy
+
+
+class TransactionDraft:
+    """What a ``describe`` function says of a call that is a unit of work of this service: a job, a message, a request.
+
+    :ivar result: what Kibana shows of how it went, such as ``HTTP 2xx``, ``OK`` or a job's state.
+    :ivar outcome: of it; None: a failure if it has raised.
+    """
+
+    __slots__ = ("carrier", "framework", "links", "message", "name", "outcome", "result", "type")
+
+    def __init__(
+        self,
+        name: str,
+        type: str,
+        *,
+        carrier: Carrier | None = None,
+        links: Sequence[Carrier] = (),
+        message: dict[str, Any] | None = None,
+        framework: tuple[str, str] | None = None,
+    ) -> None:
+        """Facts of a transaction.
+
+        :param carrier: the trace context headers of what has caused it.
+        :param links: those of each message of a batch, which are linked to (spec 16).
+        :param message: ``context.message``. :param framework: name and version (or ``""``) of what calls the program.
+        """
+        self.name = name
+        self.type = type
+        self.carrier = carrier
+        self.links = links
+        self.message = message
+        self.framework = framework
+        self.result: str | None = None
+        self.outcome: str | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from apm_run.config.percent import unquoted
 
 TYPE_CHECKING = False
@@ -15,6 +17,8 @@ CARRIED = (TRACEPARENT, TRACESTATE, LEGACY, BAGGAGE)
 #: Characters of a header that are passed on; of baggage as many bytes have to be, and as many members.
 _ROOM = 8192
 _MEMBERS = 64
+#: Messages of a batch that are looked at.
+_MESSAGES = 1000
 #: Characters of our own entry in ``tracestate``.
 _ES = 256
 
@@ -95,6 +99,16 @@ def incoming(carrier: Mapping[str, list[str]]) -> tuple[TraceContext | None, dic
     context = parse(values, carrier.get(TRACESTATE, ())) if values else None
     found = carrier.get(BAGGAGE)
     return context, baggage(found) if found else {}
+
+
+def links(carriers: Iterable[Mapping[str, list[str]]]) -> list[dict[str, str]]:
+    """What an event says of the places in traces that it has to do with; of a batch the first messages (spec 16)."""
+    found = []
+    for carrier in islice(carriers, _MESSAGES):
+        context, _ = incoming(carrier)
+        if context is not None:
+            found.append({"trace_id": context.trace_id, "span_id": context.parent_id})
+    return found
 
 
 def parse(traceparents: Iterable[str], tracestates: Iterable[str] = ()) -> TraceContext | None:

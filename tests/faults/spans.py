@@ -9,7 +9,7 @@ from tests.engine import Engine, exit_span, running
 from tests.faults.case import RECORDED, Case, leaf
 from tests.faults.program import KINDS, Program, fault
 
-from apm_run.instrument.vocabulary import Exchange, SpanDraft, Target
+from apm_run.instrument.vocabulary import Exchange, Target, TransactionDraft
 from apm_run.tracer import Tracer, current
 
 # A function whose call is a span, or a transaction
@@ -19,7 +19,7 @@ def target_cases(target: Target, member: str = "") -> Iterator[tuple[str, ...]]:
     steps = ["none", "describe", "begin_transaction" if target.entry else "begin"]
     if target.rewrite is not None:
         steps += ["rewrite", "headers"]
-    if target.observe is not None and not target.entry:
+    if target.observe is not None:
         steps += ["observe"]
     steps += ["capture", "claim", "end_transaction"] if target.entry else ["fail", "end"]
     for step in steps:
@@ -28,8 +28,8 @@ def target_cases(target: Target, member: str = "") -> Iterator[tuple[str, ...]]:
                 yield step, kind, raising, member
 
 
-def entry_span(call: Any) -> SpanDraft:
-    return SpanDraft("job", "messaging")
+def entry_draft(call: Any) -> TransactionDraft:
+    return TransactionDraft("job", "messaging")
 
 
 def one_argument_more(call: Any, headers: Any) -> Any:
@@ -39,7 +39,7 @@ def one_argument_more(call: Any, headers: Any) -> Any:
 def faulty(case: Case, target: Target) -> Target:
     """The target with its functions replaced: the case's one raises, the others work."""
     functions: dict[str, Any] = {
-        "describe": entry_span if target.entry else exit_span,
+        "describe": entry_draft if target.entry else exit_span,
         "rewrite": None if target.rewrite is None else one_argument_more,
         "observe": None if target.observe is None else (lambda *_: None),
     }

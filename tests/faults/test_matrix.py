@@ -43,7 +43,12 @@ def check(cases):
 
 def test_every_kind_of_target_is_known():
     kinds = {getattr(vocabulary, name) for name in vocabulary.__all__}
-    assert kinds - set(matrix.KINDS) == {vocabulary.Call, vocabulary.Instrumentation, vocabulary.SpanDraft}
+    assert kinds - set(matrix.KINDS) == {
+        vocabulary.Call,
+        vocabulary.Instrumentation,
+        vocabulary.SpanDraft,
+        vocabulary.TransactionDraft,
+    }
 
 
 def nothing(*_):
@@ -53,7 +58,7 @@ def nothing(*_):
 TARGETS = {
     "span": vocabulary.Target("library:Client.send", nothing, observe=nothing, rewrite=nothing),
     "function": vocabulary.Target("library:send", nothing, observe=nothing),
-    "entry": vocabulary.Target("library:Worker.run", nothing, entry=True),
+    "entry": vocabulary.Target("library:Worker.run", nothing, observe=nothing, entry=True),
     "exchange": vocabulary.Exchange(
         "library:Connection.put", nothing, inject="end", finish="response", abandon="close", rewrite=nothing
     ),

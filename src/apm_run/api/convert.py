@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apm_run import log, propagation
-from apm_run.intake import encode
+from apm_run.intake import plain
 from apm_run.intake.limits import KEYWORD
 from apm_run.propagation import TraceContext
 
@@ -32,12 +32,12 @@ def text(what: str, value: object, limit: int = KEYWORD) -> str | None:
         return None
     if not isinstance(value, str):
         misused(what, value, "text")
-    return encode.text(value, limit)
+    return plain.text(value, limit)
 
 
 def key(value: object) -> str:
     """The key of a label."""
-    return encode.text(value).translate(_KEYS)
+    return plain.text(value).translate(_KEYS)
 
 
 def label(value: object) -> str | bool | int | float:
@@ -51,16 +51,16 @@ def label(value: object) -> str | bool | int | float:
             return float(value)
     except Exception:  # a type of the program's
         misused("label", value, "number")
-    return encode.text(value)
+    return plain.text(value)
 
 
 def custom(value: object) -> object:
     """A value as JSON can say it, as it is now."""
     try:
-        return encode.mended(value)
+        return plain.mended(value)
     except Exception:  # a type of the program's
         misused("custom", value, "value that can be read")
-        return encode.text(value)
+        return plain.text(value)
 
 
 def whole(what: str, value: object) -> int | None:
@@ -117,7 +117,7 @@ def _carrier(pairs: Iterable[Any]) -> dict[str, list[str]]:
         if isinstance(pair, (tuple, list)) and len(pair) == 2:
             name, value = pair
             values = value if isinstance(value, (list, tuple)) else [value]
-            found.setdefault(encode.text(name).lower(), []).extend([encode.text(each, _ROOM) for each in values])
+            found.setdefault(plain.text(name).lower(), []).extend([plain.text(each, _ROOM) for each in values])
     return found
 
 

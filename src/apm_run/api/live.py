@@ -13,7 +13,7 @@ from apm_run import agent, propagation
 from apm_run.api import convert
 from apm_run.config.service import clean
 from apm_run.guard import failed
-from apm_run.intake import encode
+from apm_run.intake import plain
 from apm_run.intake.limits import LONG
 from apm_run.model import FAILURE, SUCCESS, UNKNOWN
 from apm_run.tracer import Span, settled
@@ -139,7 +139,7 @@ def put(item: Item, field: str, value: object) -> None:
 def told(item: Item, field: str) -> str | None:
     """What :func:`put` sets, as far as it is known."""
     found = getattr(item if field == "outcome" or not isinstance(item, Span) else item.draft, field)
-    return None if found is None else encode.text(found)
+    return None if found is None else plain.text(found)
 
 
 def _add(item: Item, part: str, facts: dict[str, Any]) -> None:
@@ -173,7 +173,7 @@ def set_user(item: Transaction, **facts: object) -> None:
     """Say who the user is."""
     found = {
         name: value
-        if name == "id" and type(value) is int and encode.whole(value)
+        if name == "id" and type(value) is int and plain.whole(value)
         else convert.text(f"user {name}", value)
         for name, value in facts.items()
         if value is not None

@@ -11,7 +11,7 @@ from apm_run.conventions import body, cookies, headers, http_server
 from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
 from apm_run.instrument.wrap import hide_frame
-from apm_run.intake.encode import text
+from apm_run.intake.plain import text
 from apm_run.propagation import CARRIED
 from apm_run.tracer import current
 

@@ -17,7 +17,7 @@ program has finished importing it. A path that is not there skips that one targe
 
 from __future__ import annotations
 
-from apm_run.model import Call, SpanDraft
+from apm_run.model import Call, SpanDraft, TransactionDraft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from apm_run.model import CurrentTransaction
 
-    Describe = Callable[[Call], "SpanDraft | None"]
-    Observe = Callable[[Call, Any, SpanDraft], None]
+    Describe = Callable[[Call], "SpanDraft | TransactionDraft | None"]
+    Observe = Callable[[Call, Any, Any], None]
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]
     Rewrite = Callable[[Call, Mapping[str, str]], "Arguments | None"]
 
@@ -58,6 +58,7 @@ __all__ = [
     "SpanDraft",
     "Subscribe",
     "Target",
+    "TransactionDraft",
 ]
 
 
@@ -77,8 +78,8 @@ class Target:
     ) -> None:
         """Say how a call is reported.
 
-        :param describe: the facts of the span, or None: this call is none.
-        :param observe: adds facts of the result (status, rows) to the draft; where the call has raised, the
+        :param describe: the facts of the span, or with ``entry`` of the transaction, or None: this call is none.
+        :param observe: adds facts of the result (status, rows, state) to the draft; where the call has raised, the
             exception is its result.
         :param rewrite: the arguments with the trace context headers put in, without mutating the caller's; None
             leaves them.

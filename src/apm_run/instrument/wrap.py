@@ -10,7 +10,9 @@ from __future__ import annotations
 from sys import exc_info, get_asyncgen_hooks, set_asyncgen_hooks
 
 from apm_run.guard import failed
-from apm_run.model import FAILURE, UNKNOWN, Call
+from apm_run.instrument import entries
+from apm_run.model import Call
+from apm_run.propagation import links
 from apm_run.tracer import current
 
 TYPE_CHECKING = False
@@ -96,8 +98,10 @@ class Interceptor:
             elif parent is not None and (not parent.exit or parent.end_ns) and parent.transaction.sampled:
                 draft = self.describe(call)
                 if draft is not None:
-                    opened = sender = span = self.tracer.begin(draft, parent)
+                    opened = sender = span = self.tracer.begin(draft, parent)  # type: ignore[arg-type]
                     span.sync = self.sync
+                    if draft.links:
+                        span.links = links(draft.links)
         except Exception:
             self.fault("describe")
         if self.rewrite is not None and sender is not None:
@@ -111,15 +115,15 @@ class Interceptor:
         return opened, call.args, call.kwargs  # type: ignore[return-value]
 
     def _enter(self, parent: Current | None, call: Call) -> Current | None:
-        if self.failures >= TOLERATED or not self.tracer.active or (parent is not None and parent.transaction.entry):
+        if self.failures >= TOLERATED or not self.tracer.active:
+            return None
+        if parent is not None and parent.transaction.entry and not parent.transaction.ended:
             return None
         draft = self.describe(call)
         if draft is None:
             return None
         self.tracer.claim()
-        transaction = self.tracer.begin_transaction(draft.name, draft.type)
-        transaction.entry = True
-        return transaction
+        return entries.begin(self.tracer, draft)  # type: ignore[arg-type]
 
     def close(self, opened: Current, call: Call, result: object) -> None:
         """Observe the result and end."""
@@ -127,9 +131,9 @@ class Interceptor:
         self.end(opened)
 
     def _observe(self, opened: Current, call: Call, result: object) -> None:
-        if self.observe is not None and not self.entry:
+        if self.observe is not None:
             try:
-                self.observe(call, result, opened.draft)  # type: ignore[union-attr]
+                self.observe(call, result, opened.draft)
             except Exception:
                 self.fault("observe")
 
@@ -138,13 +142,10 @@ class Interceptor:
         if isinstance(error, Exception):
             self._observe(opened, call, error)
         try:
-            if not self.entry:
-                self.tracer.fail(opened, error)  # type: ignore[arg-type]
-            elif isinstance(error, Exception):
-                opened.transaction.capture(error, handled=False)
-                opened.outcome = opened.outcome or FAILURE
+            if self.entry:
+                entries.fail(opened.transaction, error)
             else:
-                opened.outcome = opened.outcome or UNKNOWN
+                self.tracer.fail(opened, error)  # type: ignore[arg-type]
         except Exception:
             self.fault("fail")
         self.end(opened)
@@ -160,7 +161,7 @@ class Interceptor:
         """End the span or the transaction; it always runs."""
         try:
             if self.entry:
-                self.tracer.end_transaction(opened.transaction)
+                entries.end(opened.transaction)
             else:
                 self.tracer.end(opened)  # type: ignore[arg-type]
         except Exception:

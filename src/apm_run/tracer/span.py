@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from apm_run.config import Settings
-    from apm_run.model import SpanDraft
+    from apm_run.model import SpanDraft, TransactionDraft
     from apm_run.tracer.breakdown import Timers
     from apm_run.tracer.compression import Composite
     from apm_run.tracer.stack import RawFrame
@@ -78,10 +78,11 @@ class Transaction:
 
     __slots__ = (
         "__weakref__", "_dropped", "_name", "_reads", "attributes", "baggage", "buffers", "child_ns", "children",
-        "context", "counter", "end_ns", "ended", "ends", "entry", "errors", "exit", "failed", "first", "framework",
-        "full", "handed_over", "id", "ignored", "kind", "left", "linked", "links", "look_ns", "named_by_user", "opened",
-        "outcome", "parent_id", "result", "route_prefix", "sample_rate", "sampled", "settings", "since_ns", "spans",
-        "start_ns", "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate", "type",
+        "context", "counter", "draft", "end_ns", "ended", "ends", "entry", "errors", "exit", "failed", "first",
+        "framework", "full", "handed_over", "id", "ignored", "kind", "left", "linked", "links", "look_ns",
+        "named_by_user", "opened", "outcome", "parent_id", "result", "route_prefix", "sample_rate", "sampled",
+        "settings", "since_ns", "spans", "start_ns", "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate",
+        "type",
     )  # fmt: skip
 
     def __init__(
@@ -126,6 +127,8 @@ class Transaction:
         #: The options as they were when it began (spec 4).
         self.settings: Settings = tracer.settings
         self.framework: tuple[str, str] | None = None
+        #: What an instrumentation says of it, which may yet change.
+        self.draft: TransactionDraft | None = None
         self.named_by_user = False
         self.route_prefix = ""
         self.spans: list[Span] = []

@@ -8,7 +8,7 @@ from tests.engine import Engine, exit_span, running, work_span
 from apm_run import guard
 from apm_run.instrument.vocabulary import Target
 from apm_run.instrument.wrap import TOLERATED, Interceptor, function
-from apm_run.model import SpanDraft
+from apm_run.model import TransactionDraft
 from apm_run.propagation import TraceContext
 from apm_run.tracer import current
 
@@ -28,7 +28,7 @@ def lenient(monkeypatch):
 
 
 def entry(call):
-    return SpanDraft("job", "messaging")
+    return TransactionDraft("job", "messaging")
 
 
 def test_entry_is_a_transaction_of_its_own(engine):

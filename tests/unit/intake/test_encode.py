@@ -368,7 +368,7 @@ def test_huge_spans(engine):
     frames = [{"filename": "x" * 1000} for _ in range(1000)]
     event = judged(encode.span_line(span, frames))
     assert "stacktrace" not in event
-    span.draft.context = {"message": {"body": HUGE}}
+    span.draft.context = {"custom": {"body": HUGE}}
     event = judged(encode.span_line(span, frames))
     assert "context" not in event
     assert event["id"] == span.id

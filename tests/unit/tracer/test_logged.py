@@ -12,7 +12,7 @@ from tests.engine import Engine, running
 from tests.receiver import objections
 
 from apm_run.intake import encode
-from apm_run.model import SpanDraft
+from apm_run.model import SpanDraft, TransactionDraft
 from apm_run.tracer import current
 
 
@@ -298,7 +298,7 @@ def test_cancelled_is_no_failure():
     async def work():
         raise asyncio.CancelledError
 
-    wrapped = engine.wrap(work, lambda call: SpanDraft("work", "job"), entry=True)
+    wrapped = engine.wrap(work, lambda call: TransactionDraft("work", "job"), entry=True)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(wrapped())
     ((transaction, _),) = engine.sink.transactions
@@ -309,7 +309,9 @@ def test_cancelled_is_no_failure():
 def test_an_entry_that_has_reported_an_error_has_failed():
     """Spec 12: no status: failure if an error was reported."""
     engine = Engine()
-    wrapped = engine.wrap(lambda: told(engine, record=record()), lambda call: SpanDraft("work", "job"), entry=True)
+    wrapped = engine.wrap(
+        lambda: told(engine, record=record()), lambda call: TransactionDraft("work", "job"), entry=True
+    )
     wrapped()
     ((transaction, _),) = engine.sink.transactions
     assert transaction.outcome == "failure"

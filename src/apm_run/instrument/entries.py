@@ -1,0 +1,47 @@
+"""Transactions that a ``describe`` function says the facts of: jobs, messages, requests of other protocols."""
+
+from __future__ import annotations
+
+from apm_run.model import FAILURE, UNKNOWN
+from apm_run.propagation import incoming, links
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from apm_run.model import TransactionDraft
+    from apm_run.tracer import Tracer, Transaction
+
+
+def begin(tracer: Tracer, draft: TransactionDraft) -> Transaction:
+    """Begin one, as the continuation of what its carrier says."""
+    context, baggage = incoming(draft.carrier) if draft.carrier else (None, None)
+    transaction = tracer.begin_transaction(draft.name, draft.type, context, baggage=baggage)
+    transaction.entry = True
+    transaction.draft = draft
+    if draft.links:
+        transaction.links = [*transaction.links, *links(draft.links)]
+    if draft.message is not None and transaction.sampled:
+        transaction.context["message"] = draft.message
+    if draft.framework is not None:
+        settings = tracer.settings
+        name, version = draft.framework
+        transaction.framework = settings.framework_name or name, settings.framework_version or version
+    return transaction
+
+
+def fail(transaction: Transaction, error: BaseException) -> None:
+    """It has raised: an error that nobody handled, unless its library says that it is none."""
+    said = None if transaction.draft is None else transaction.draft.outcome
+    if not isinstance(error, Exception):
+        transaction.outcome = transaction.outcome or said or UNKNOWN
+    elif said is None or said == FAILURE:
+        transaction.capture(error, handled=False)
+        transaction.outcome = transaction.outcome or FAILURE
+
+
+def end(transaction: Transaction) -> None:
+    """End it with what its library has said of how it went; what the user has said wins."""
+    draft = transaction.draft
+    if draft is not None:
+        transaction.result = transaction.result or draft.result
+        transaction.outcome = transaction.outcome or draft.outcome
+    transaction.tracer.end_transaction(transaction)

@@ -1,0 +1,146 @@
+"""The contexts of events (spec 6, 7), made of plain data as the server takes it."""
+
+from __future__ import annotations
+
+from apm_run import sanitize
+from apm_run.intake.limits import KEYWORD, LONG
+from apm_run.intake.plain import labels, long, text, whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def otel(attributes: dict[str, str]) -> dict[str, Any]:
+    """``otel``: attributes by flat names with dots."""
+    return {"attributes": {text(name): text(value) for name, value in attributes.items()}}
+
+
+def of_event(context: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The context of a transaction or an error.
+
+    :param kind: which of both: the request's body may be shown by one and not by the other.
+    """
+    found = dict(context)
+    if "tags" in found:
+        found["tags"] = labels(found["tags"])
+    if "request" in found:
+        found["request"] = request = dict(found["request"])
+        request["method"] = text(request.get("method", ""))
+        if "url" in request:
+            request["url"] = _url(request["url"])
+        if "headers" in request:
+            request["headers"] = _headers(request["headers"])
+        if "body" in request:
+            _show_body(request, kind)
+    if "response" in found:
+        found["response"] = response = dict(found["response"])
+        if not whole(response.get("status_code", 0)):
+            del response["status_code"]
+        if "headers" in response:
+            response["headers"] = _headers(response["headers"])
+    if "message" in found:
+        found["message"] = _message(found["message"])
+    return found
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    queue, age, body, headers = [message.get(key) for key in ("queue", "age", "body", "headers")]
+    if queue:
+        found["queue"] = {"name": text(queue.get("name") or "")}
+    if age is not None and whole(age.get("ms")):
+        found["age"] = {"ms": max(0, age["ms"])}
+    if "routing_key" in message:
+        found["routing_key"] = text(message["routing_key"])
+    if body is not None:
+        found["body"] = long(body)
+    if headers:
+        found["headers"] = _headers(headers)
+    return found
+
+
+def _show_body(request: dict[str, Any], kind: str) -> None:
+    """A body as conventions.body keeps it is made readable only now; one that nobody has read is none."""
+    body = request["body"]
+    request["body"] = body = body(kind) if callable(body) else body
+    if body is None:
+        del request["body"]
+
+
+def _url(parts: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {part: text(value) for part, value in parts.items() if part != "port"}
+    if whole(parts.get("port")):
+        found["port"] = parts["port"]
+    return found
+
+
+def _headers(headers: dict[Any, Any]) -> dict[str, Any]:
+    return {
+        text(name): [long(item) for item in value] if isinstance(value, (list, tuple)) else long(value)
+        for name, value in headers.items()
+        if value is not None
+    }
+
+
+def of_span(draft: Any, settings: Any) -> dict[str, Any]:
+    """The context of a span, its service target and destination inferred (spec 19)."""
+    context: dict[str, Any] = dict(draft.context) if draft.context else {}
+    if "tags" in context:
+        context["tags"] = labels(context["tags"])
+    if "message" in context:
+        context["message"] = _message(context["message"])
+    if draft.db is not None:
+        context["db"] = _db(draft.db, settings.long_field_max_length)
+    if draft.http is not None:
+        context["http"] = _http(draft.http, sanitize.names(settings.sanitize_field_names))
+    destination: dict[str, Any] = {}
+    if draft.address:
+        destination["address"] = sanitize.without_userinfo(text(draft.address))
+        if whole(draft.port) and draft.port > 0:
+            destination["port"] = draft.port
+    if draft.exit:
+        kind, name = draft.target()
+        if kind or name:
+            named = {"name": text(name)} if name else {}
+            context["service"] = {"target": {"type": text(kind), **named}}
+        found = resource(draft.type, kind, name) if draft.resource is None else draft.resource
+        if found:
+            destination["service"] = {"resource": text(found), "name": "", "type": ""}
+    if destination:
+        context["destination"] = destination
+    return context
+
+
+def resource(span_type: str, kind: str, name: str) -> str:
+    """``destination.service.resource``, deprecated and still read by older servers (spec 19)."""
+    if not name or not kind:
+        return name or kind
+    return name if span_type == "external" else f"{kind}/{name}"
+
+
+def _http(http: dict[str, Any], secret: sanitize.Names) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if http.get("url"):
+        found["url"] = long(sanitize.url(text(http["url"], LONG), secret))
+    if http.get("method"):
+        found["method"] = text(http["method"])
+    status = http.get("status_code")
+    if whole(status):
+        # Both: the server's fallback for the outcome and Kibana still read the deprecated one (spec 31.15).
+        found["status_code"] = status
+        found["response"] = {"status_code": status}
+    return found
+
+
+def _db(db: dict[str, Any], limit: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in db.items():
+        if key == "rows_affected":
+            if whole(value):
+                found[key] = value
+        elif value is not None:
+            long = key == "statement"
+            shown = text(value, limit if long else KEYWORD)
+            found[key] = sanitize.connection(shown, long) if "@" in shown or "=" in shown else shown
+    return found

@@ -1,0 +1,83 @@
+"""Values as the server takes them. What a library or the program has put into an event may be of any type: one wrong
+value would cost the whole event.
+"""
+
+from __future__ import annotations
+
+from _json import encode_basestring, make_encoder
+
+from apm_run.intake.limits import KEYWORD, LONG, cut
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_INT64 = 1 << 63
+#: How deep a value of the program's is followed, where it is no JSON as it stands.
+_DEPTH = 20
+
+
+def line(kind: str, event: dict[str, Any]) -> bytes:
+    """One ND-JSON line.
+
+    :param kind: the root key: ``transaction``, ``span``, ``error``, ``metricset``, ``log``, ``metadata``.
+    """
+    try:
+        body = "".join(_json(event, 0))
+    except Exception:  # NaN, an endless structure, a key of another type: rare, so that it may take its time
+        body = "".join(_json(mended(event, 0), 0))
+    # Half a surrogate pair, as in an undecodable file name, becomes a question mark.
+    return f'{{"{kind}":{body}}}\n'.encode("utf-8", "replace")
+
+
+def text(value: Any, limit: int = KEYWORD) -> str:
+    """A value as a string of at most ``limit`` code points."""
+    if value.__class__ is not str:
+        value = _text(value)
+    return value if len(value) <= limit else cut(value, limit)
+
+
+def _text(value: Any) -> str:
+    try:
+        return value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else str(value)
+    except Exception:  # a type of the program's
+        return f"<unprintable {type(value).__name__} object>"
+
+
+def long(value: Any) -> str:
+    """A value as a string of the long kind (spec 2)."""
+    return text(value, LONG)
+
+
+_json: Callable[[Any, int], tuple[str, ...]] = make_encoder(
+    None, long, encode_basestring, None, ":", ",", False, True, False
+)
+
+
+def mended(value: Any, depth: int = 0) -> Any:
+    """A value as JSON can say it."""
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, (int, float)):
+        return value if -_INT64 <= value < _INT64 else long(value)
+    if depth < _DEPTH and isinstance(value, dict):
+        return {text(key): mended(item, depth + 1) for key, item in value.items()}
+    if depth < _DEPTH and isinstance(value, (list, tuple, set, frozenset)):
+        return [mended(item, depth + 1) for item in value]
+    return long(value)
+
+
+def labels(tags: dict[Any, Any]) -> dict[str, Any]:
+    """Labels: strings, booleans and numbers (spec 2)."""
+    return {text(key): value if value is None else _label(value) for key, value in dict(tags).items()}
+
+
+def _label(value: Any) -> Any:
+    number = value.__class__ in (bool, int, float) and -_INT64 <= value < _INT64  # NaN compares as neither
+    return value if number else text(value)
+
+
+def whole(value: Any) -> bool:
+    """Whether a value is an integer that the server can take."""
+    return isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64

@@ -57,9 +57,23 @@ docs: setup ## Write the generated reference pages anew
 check: lint ## All static checks: lint, generated docs up to date, wheel contents
 	$(BIN)/python -m pytest -q -n 0 tests/docs
 
+SERVICES := .venv-services
+$(SERVICES)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(SERVICES)
+	$(SERVICES)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(SERVICES)/bin/python -m pip install --quiet --disable-pip-version-check --group services
+	@touch $@
+
+.PHONY: services
+services: $(SERVICES)/.ready ## The servers of `make integration` that come as packages, in an environment of their own
+
 .PHONY: integration
-integration: setup ## Tests against real services
+integration: setup services ## Tests against real services
 	$(BIN)/python -m pytest integration $(ARGS)
+
+.PHONY: integration-full
+integration-full: setup services ## The libraries' tests with many releases; writes docs/reference/tested-versions.md (ARGS="redis")
+	$(BIN)/python integration/library_versions.py $(ARGS)
 
 .PHONY: transparency
 transparency: setup ## CPython's own test suite, bare and traced: no outcome may change (ARGS="--python 3.13")
@@ -72,10 +86,6 @@ launch: setup ## All ways to start, end and serve, on every CPython found; write
 .PHONY: delivery
 delivery: setup ## Outages, kills, forks, a soak: what arrives; writes docs/reference/delivery.md (ARGS="--case kills")
 	$(BIN)/python integration/delivery.py $(ARGS)
-
-.PHONY: versions
-versions: setup ## Starlette and FastAPI of many releases; writes docs/reference/tested-versions.md
-	$(BIN)/python integration/versions.py $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure the cost of the agent

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from apm_run.config import OPTIONS, Option
 from apm_run.ends import TOOLS
-from docs import api, events
+from docs import api, events, supported
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -105,7 +105,12 @@ def _section(option: Option) -> str:
 
 
 #: Page -> what writes it.
-PAGES = {"configuration.md": configuration, "api.md": api.page, "events.md": events.page}
+PAGES = {
+    "configuration.md": configuration,
+    "api.md": api.page,
+    "events.md": events.page,
+    "supported.md": supported.page,
+}
 
 
 def stale() -> list[str]:

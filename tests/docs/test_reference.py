@@ -32,7 +32,7 @@ def test_a_stale_page_is_named_and_then_written(tmp_path: Path) -> None:
         (tmp_path / "docs" / file.name).write_bytes(file.read_bytes())
     checked = generate("--check", root=tmp_path)
     assert checked.returncode == 1
-    pages = ("configuration.md", "api.md", "events.md")
+    pages = ("configuration.md", "api.md", "events.md", "supported.md")
     stale = [f"docs/reference/{page} is not up to date: run `make docs`\n" for page in pages]
     assert checked.stderr == "".join(stale)
     assert generate(root=tmp_path).returncode == 0

@@ -140,6 +140,16 @@ class SpanDraft:
             name = sanitize.connection(name)
         return kind if kind.__class__ is str else _text(kind), name
 
+    def alike(self, other: SpanDraft) -> bool:
+        """Whether both are of the same kind (spec 20.3)."""
+        if self.type != other.type or self.subtype != other.subtype:
+            return False
+        if self.db is not None and other.db is not None and self.target_name is None is other.target_name:
+            # The usual case, for which nothing need be made.
+            if self.target_type == other.target_type and self.db.get("instance") == other.db.get("instance"):
+                return True
+        return self.target() == other.target()
+
     def renamed(self, name: str) -> SpanDraft:
         """A copy with another name."""
         copy = SpanDraft.__new__(SpanDraft)

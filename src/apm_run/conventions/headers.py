@@ -27,6 +27,8 @@ _URLS = (
 _PLAIN, _SECRET, _URL, _COOKIE = 0, 1, 2, 3
 #: Remembered names; a client that invents names makes them be forgotten, nothing more.
 _NAMES = 512
+#: Remembered environments, how many keys one has at most, and how long the key of a header is.
+_SHAPES, _KEYS, _KEY = 64, 100, 100
 
 
 class _Names(dict[object, "tuple[str, int]"]):
@@ -63,13 +65,25 @@ def _of_text(name: str | bytes) -> str:
 class _Memory:
     """What is known of names under one setting of ``sanitize_field_names``."""
 
-    __slots__ = ("environ", "matchers", "pairs", "secret")
+    __slots__ = ("environ", "matchers", "pairs", "secret", "shapes")
 
     def __init__(self, matchers: tuple[Matcher, ...]) -> None:
         self.matchers = matchers
         self.secret = sanitize.names(matchers)
         self.environ = _Names(self.secret, _of_environ)
         self.pairs = _Names(self.secret, _of_text)
+        #: The keys of a WSGI environment, which are the same from one request to the next -> those of its headers.
+        self.shapes: dict[tuple[Any, ...], list[tuple[str, str, int]]] = {}
+
+    def shaped(self, shape: tuple[Any, ...]) -> list[tuple[str, str, int]]:
+        """The keys that are headers', with the name of each and how its value is shown."""
+        names = [(key, *self.environ[key]) for key in shape if type(key) is str]
+        found = [(key, name, way) for key, name, way in names if name]
+        if len(shape) <= _KEYS and all(len(key) <= _KEY for key, _, _ in found):
+            if len(self.shapes) >= _SHAPES:
+                self.shapes.clear()
+            self.shapes[shape] = found
+        return found
 
 
 _memory = _Memory(())
@@ -89,12 +103,15 @@ def of_environ(environ: dict[str, Any], matchers: tuple[Matcher, ...]) -> Header
     :param matchers: ``sanitize_field_names``.
     """
     memory = _remembered(matchers)
-    names = memory.environ
+    shape = tuple(environ)
+    names = memory.shapes.get(shape)
+    if names is None:
+        names = memory.shaped(shape)
     found: Headers = {}
     room = _ROOM
-    for key, value in environ.items():
-        name, way = names[key]
-        if not name or not value or value.__class__ is not str:
+    for key, name, way in names:
+        value = environ[key]
+        if not value or value.__class__ is not str:
             continue
         text = REDACTED if way == _SECRET else value
         if way == _URL and ("@" in text or "=" in text):

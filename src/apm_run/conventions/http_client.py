@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 _PORTS = {"http": 80, "https": 443}
 
+_SIZED = frozenset((str, bytes))
 _LENGTHS = frozenset(map(len, (TRACEPARENT, TRACESTATE, BAGGAGE)))
+
+#: Authorities of URLs (with the port of their scheme) -> host and port, as many as are remembered.
+_places: dict[tuple[str, int], tuple[str, int]] = {}
+_PLACES = 256
 
 #: Packages whose header collections have a ``copy`` that may be relied on.
 _KNOWN = frozenset(("urllib3", "requests", "httpx", "collections", "multidict"))
@@ -141,10 +146,9 @@ class Lack:
         self.own: list[tuple[Any, Any]] = []
         self.headers = dict(add)
         for key, value in pairs:
-            name = _decoded(key)
-            if len(name) not in _LENGTHS:
+            if key.__class__ in _SIZED and len(key) not in _LENGTHS:
                 continue
-            name = name.lower()
+            name = _decoded(key).lower()
             if name == TRACEPARENT:  # with another parent, our state is not its
                 self.headers.pop(TRACEPARENT, None)
                 self.headers.pop(TRACESTATE, None)
@@ -199,6 +203,12 @@ def _split(url: str) -> tuple[str, str, int] | None:
     if "@" in authority:
         authority = authority.rpartition("@")[2]
         url = f"{scheme}://{authority}{rest[end:]}"
+    place = _places.get((authority, default)) or _place(authority, default)
+    return None if place is None else (url, *place)
+
+
+def _place(authority: str, default: int) -> tuple[str, int] | None:
+    """The host and the port of an authority; programs call few of them, again and again."""
     if authority[:1] == "[":
         host, bracket, port = authority.partition("]")
         host += bracket
@@ -210,7 +220,10 @@ def _split(url: str) -> tuple[str, str, int] | None:
     number = _port(port, default)
     if number is None or not _sound(host):
         return None
-    return url, host.lower(), number
+    if len(_places) >= _PLACES:
+        _places.clear()
+    found = _places[authority, default] = (host.lower(), number)
+    return found
 
 
 def _port(text: str, default: int) -> int | None:

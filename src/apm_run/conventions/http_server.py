@@ -204,8 +204,16 @@ def answer(
     :param status: None where none is known: the outcome then follows from the errors.
     """
     if transaction.sampled:
-        facts = {"status_code": status, "headers": headers, "finished": finished, "headers_sent": headers_sent}
-        transaction.context["response"] = {key: value for key, value in facts.items() if value is not None}
+        response: dict[str, Any] = {}
+        if status is not None:
+            response["status_code"] = status
+        if headers is not None:
+            response["headers"] = headers
+        if finished is not None:
+            response["finished"] = finished
+        if headers_sent is not None:
+            response["headers_sent"] = headers_sent
+        transaction.context["response"] = response
     if status is not None:
         if transaction.result is None:
             transaction.result = f"HTTP {status // 100}xx"

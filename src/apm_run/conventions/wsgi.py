@@ -122,7 +122,10 @@ def _begin(tracer: Tracer, framework: Framework | None, environ: dict[str, Any])
     if verb is None:  # no request of any server's: a program that calls its application by hand
         return None
     path = http_server.origin_form(_text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")))
-    carrier = {name: [environ[key]] for key, name in _CARRIED if environ.get(key)}
+    carrier: dict[str, list[str]] = {}
+    for key, name in _CARRIED:
+        if key in environ and environ[key]:
+            carrier[name] = [environ[key]]
     agent = environ.get("HTTP_USER_AGENT", "")
     transaction = http_server.begin(tracer, framework, verb, path, carrier, user_agent=agent)
     if transaction is not None and transaction.sampled:

@@ -69,18 +69,26 @@ def _show_body(request: dict[str, Any], kind: str) -> None:
 
 
 def _url(parts: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {part: text(value) for part, value in parts.items() if part != "port"}
-    if whole(parts.get("port")):
-        found["port"] = parts["port"]
+    found: dict[str, Any] = {}
+    for part, value in parts.items():
+        if part == "port":
+            if whole(value):
+                found[part] = value
+        else:
+            found[part] = value if value.__class__ is str and len(value) <= KEYWORD else text(value)
     return found
 
 
 def _headers(headers: dict[Any, Any]) -> dict[str, Any]:
-    return {
-        text(name): [long(item) for item in value] if isinstance(value, (list, tuple)) else long(value)
-        for name, value in headers.items()
-        if value is not None
-    }
+    found: dict[str, Any] = {}
+    for name, value in headers.items():
+        if value.__class__ is str and name.__class__ is str and len(value) <= LONG and len(name) <= KEYWORD:
+            found[name] = value  # as conventions.headers makes them
+        elif isinstance(value, (list, tuple)):
+            found[text(name)] = [long(item) for item in value]
+        elif value is not None:
+            found[text(name)] = long(value)
+    return found
 
 
 def of_span(draft: Any, settings: Any) -> dict[str, Any]:
@@ -96,14 +104,17 @@ def of_span(draft: Any, settings: Any) -> dict[str, Any]:
         context["http"] = _http(draft.http, sanitize.names(settings.sanitize_field_names))
     destination: dict[str, Any] = {}
     if draft.address:
-        destination["address"] = sanitize.without_userinfo(text(draft.address))
+        address = text(draft.address)
+        destination["address"] = sanitize.without_userinfo(address) if "@" in address else address
         if whole(draft.port) and draft.port > 0:
             destination["port"] = draft.port
     if draft.exit:
         kind, name = draft.target()
         if kind or name:
-            named = {"name": text(name)} if name else {}
-            context["service"] = {"target": {"type": text(kind), **named}}
+            target = {"type": text(kind)}
+            if name:
+                target["name"] = text(name)
+            context["service"] = {"target": target}
         found = resource(draft.type, kind, name) if draft.resource is None else draft.resource
         if found:
             destination["service"] = {"resource": text(found), "name": "", "type": ""}

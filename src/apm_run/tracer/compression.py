@@ -31,24 +31,25 @@ def absorb(held: Span, span: Span, settings: Settings) -> bool:
     """
     first, draft = held.draft, span.draft
     composite = held.composite
-    exact = first.name == draft.name if composite is None else composite.strategy == EXACT
-    if exact and first.name != draft.name:
+    same = first.name == draft.name
+    exact = same if composite is None else composite.strategy == EXACT
+    if exact and not same:
         return False
-    limit_ns = settings.span_compression_exact_match_max_duration * 1e6
+    limit = settings.span_compression_exact_match_max_duration
     if not exact:
-        limit_ns = settings.span_compression_same_kind_max_duration * 1e6
+        limit = settings.span_compression_same_kind_max_duration
+    limit_ns = limit * 1_000_000
     duration, before = span.end_ns - span.start_ns, held.end_ns - held.start_ns
     if not limit_ns or duration > limit_ns or (composite is None and before > limit_ns):
         return False
     if span.start_ns < held.end_ns:  # not one after the other
         return False
-    target = first.target()
-    if (first.type, first.subtype, target) != (draft.type, draft.subtype, draft.target()):
+    if not first.alike(draft):
         return False
     if composite is None:
         composite = held.composite = Composite(EXACT if exact else SAME_KIND, before)
         if not exact:
-            held.draft = first.renamed(f"Calls to {'/'.join(filter(None, target)) or 'unknown'}")
+            held.draft = first.renamed(f"Calls to {'/'.join(filter(None, first.target())) or 'unknown'}")
     composite.count += 1
     composite.sum_ns += duration
     held.end_ns = span.end_ns

@@ -73,6 +73,9 @@ class Tracer(Reporting):
         self._breakdown = Breakdown(settings, wall)
         self._capture = capture.Capture(settings)
         self._stacks = stack.Stacks(settings)
+        #: Spans that last as long show their stack.
+        slow = settings.span_stack_trace_min_duration if settings.stack_trace_limit else -1
+        self._slow_ns = slow * 1e6 if slow >= 0 else float("inf")
         self._clock = clock
         self._wall = wall
         self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
@@ -307,34 +310,37 @@ class Tracer(Reporting):
         if span.end_ns:
             return
         span.end_ns = end_ns = self._clock()
-        if span.outcome is None:
-            span.outcome = span.draft.outcome or SUCCESS
-        transaction = span.transaction
+        draft, transaction = span.draft, span.transaction
+        outcome = span.outcome
+        if outcome is None:
+            outcome = span.outcome = draft.outcome or SUCCESS
+        duration = end_ns - span.start_ns
         timers = transaction.timers
         if timers is not None:
             owner = span.parent
-            owner.children -= 1
-            if not owner.children:
+            children = owner.children = owner.children - 1
+            if not children:
                 owner.child_ns += end_ns - owner.since_ns
-            key = (span.draft.type, span.draft.subtype)
             try:
-                timer = timers.get(key) or timers.setdefault(key, [0, 0])
+                timer = timers.get((draft.type, draft.subtype))
+                if timer is None:
+                    timer = timers.setdefault((draft.type, draft.subtype), [0, 0])
+                timer[0] += 1
+                timer[1] += duration if span.exit else _self_ns(span)
             except TypeError:  # an instrumentation's odd idea of a type
-                timer = [0, 0]
-            self_ns = end_ns - span.start_ns if span.exit else _self_ns(span)
-            timer[0] += 1
-            timer[1] += self_ns
-        if transaction.buffers:
+                pass
+        if transaction.buffers and not span.exit:  # an exit span has nothing below it
             self._flush(transaction, span.id)
         if span.dropped:
             self._drop(span)
             self._retire(transaction)
             return
-        limit = self.settings.span_stack_trace_min_duration
-        if limit >= 0 and end_ns - span.start_ns >= limit * 1e6 and self.settings.stack_trace_limit:
+        if duration >= self._slow_ns:
             variables = self._stacks.variables("transactions")
             span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit, variables)
-        if span.light and transaction.settings.span_compression_enabled:
+        # As span.light has it.
+        light = span.exit and outcome == SUCCESS and not span.propagated
+        if light and transaction.settings.span_compression_enabled:
             self._buffer(span)
         else:
             if transaction.buffers:

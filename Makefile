@@ -88,8 +88,8 @@ delivery: setup ## Outages, kills, forks, a soak: what arrives; writes docs/refe
 	$(BIN)/python integration/delivery.py $(ARGS)
 
 .PHONY: bench
-bench: setup ## Measure the cost of the agent
-	$(BIN)/python benchmarks/startup.py $(ARGS)
+bench: setup ## What each agent adds, side by side; writes docs/reference/performance.md (ARGS="--only start --agents apm-run")
+	$(BIN)/python benchmarks/compare.py $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what the build made

@@ -144,11 +144,10 @@ class SpanDraft:
         """Whether both are of the same kind (spec 20.3)."""
         if self.type != other.type or self.subtype != other.subtype:
             return False
-        if self.db is not None and other.db is not None and self.target_name is None is other.target_name:
-            # The usual case, for which nothing need be made.
-            if self.target_type == other.target_type and self.db.get("instance") == other.db.get("instance"):
-                return True
-        return self.target() == other.target()
+        if self.db is None or other.db is None or self.target_name is not None or other.target_name is not None:
+            return self.target() == other.target()
+        # The usual case, for which nothing need be made.
+        return self.target_type == other.target_type and self.db.get("instance") == other.db.get("instance")
 
     def renamed(self, name: str) -> SpanDraft:
         """A copy with another name."""

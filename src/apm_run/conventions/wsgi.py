@@ -124,7 +124,7 @@ def _begin(tracer: Tracer, framework: Framework | None, environ: dict[str, Any])
     path = http_server.origin_form(_text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")))
     carrier: dict[str, list[str]] = {}
     for key, name in _CARRIED:
-        if key in environ and environ[key]:
+        if environ.get(key):
             carrier[name] = [environ[key]]
     agent = environ.get("HTTP_USER_AGENT", "")
     transaction = http_server.begin(tracer, framework, verb, path, carrier, user_agent=agent)

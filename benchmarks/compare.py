@@ -1,0 +1,259 @@
+"""What each agent adds, side by side: ``make bench``; writes docs/reference/performance.md.
+
+Runs are interleaved (each agent once, then each again), figures are medians. The environments of the agents are kept
+in ``--folder``; ``--only`` names cases, ``--agents`` agents, and then no page is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from agents import AGENTS, ROOT, environment, version
+from measure import Place, asked, load, median, run, sink, spread
+
+PROGRAMS = ROOT / "benchmarks" / "programs"
+PAGE = ROOT / "docs" / "reference" / "performance.md"
+
+#: What is measured in one process -> how many requests, and what it is.
+REQUESTS = {
+    "flask": (1500, "Flask: 5 sqlite3 queries, 1 call with requests"),
+    "fastapi": (1000, "FastAPI: 5 sqlite3 queries, 1 call with httpx"),
+    "plain": (6000, "Flask, a route without anything"),
+    "raising": (3000, "Flask, a route that raises"),
+    "orm": (1000, "Flask: 5 objects by SQLAlchemy's ORM"),
+    "script": (10000, "A script of 10,000 queries, per query"),
+}
+STARTS = {"`python -c pass`": "pass", "`import flask`": "import flask"}
+EXITS = {"fine": "healthy", "refused": "refusing", "503": "answering 503", "hang": "not answering"}
+
+SERVERS = {
+    "gunicorn, 2 workers": ("gunicorn", "-w2", "-kgthread", "--threads=4", "-b127.0.0.1:{port}", "served:wsgi"),
+    "uvicorn": ("uvicorn", "--port={port}", "--no-access-log", "--log-level=warning", "served:asgi"),
+}
+
+Table = list[str]
+
+
+def main() -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved runs of each case")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "apm-run-bench")
+    parser.add_argument("--only", nargs="*", help=f"of {', '.join([*REQUESTS, 'start', 'load', 'exit', 'memory'])}")
+    parser.add_argument("--agents", nargs="*", help=f"of {', '.join(agent.name for agent in AGENTS)}")
+    options = parser.parse_args()
+    wanted = [agent for agent in AGENTS if not options.agents or agent.name in ("bare", *options.agents)]
+    with tempfile.TemporaryDirectory(prefix="apm-run-bench-home-") as home:
+        places = [Place(agent, environment(agent, options.folder), home) for agent in wanted]
+        parts: list[Table] = []
+        for name, case in CASES.items():
+            if not options.only or name in options.only:
+                parts.append(case(places, options.rounds))
+                print("\n".join(parts[-1]), "\n", flush=True)
+    if not options.only and not options.agents:
+        versions = [f"{agent.name} {version(agent, options.folder)}" for agent in AGENTS[1:]]
+        PAGE.write_text(page(versions, parts, options.rounds), "utf-8")
+        print(f"{PAGE.relative_to(ROOT)} written")
+    return 0
+
+
+def head(places: list[Place], first: str) -> Table:
+    """The head of a table."""
+    names = [place.agent.name for place in places]
+    return [f"| {first} | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+
+
+def interleaved(places: list[Place], rounds: int, once: Callable[[Place], float]) -> list[list[float]]:
+    """So many values for each place, taken in turn; the first round only warms up."""
+    found: list[list[float]] = [[] for _ in places]
+    for number in range(rounds + 1):
+        for values, place in zip(found, places):
+            value = once(place)
+            if number:
+                values.append(value)
+    return found
+
+
+def added(values: list[list[float]]) -> list[str]:
+    """The bare median, and what the others add to it, with their smallest and largest."""
+    bare = median(values[0])
+    shown = [f"{bare:.1f}" if bare < 100 else f"{bare:.0f}"]
+    for each in values[1:]:
+        more = [value - bare for value in each]
+        shown.append(f"+{median(more):.1f} ({spread(more)})" if bare < 100 else f"+{median(more):.0f} ({spread(more)})")
+    return shown
+
+
+def requests(places: list[Place], rounds: int) -> Table:
+    """Microseconds of CPU per request: all of the process's from its first request to its end, and the caller's."""
+    rows = head(places, "us of CPU per request")
+    for case, (_, title) in REQUESTS.items():
+        foreground: dict[str, list[float]] = {}
+
+        def once(place: Place, case: str = case, kept: dict[str, list[float]] = foreground) -> float:
+            count = REQUESTS[case][0]
+            with sink() as url:
+                words = place.python(PROGRAMS / "web.py", case, count, f"{url}/target")
+                done = run(words, place.environment(url))
+            said = json.loads(done.said.splitlines()[-1])
+            kept.setdefault(place.agent.name, []).append(said["foreground"] / count * 1e6)
+            return (done.cpu - said["begin"]) / count * 1e6
+
+        rows.append(f"| {title}, all | {' | '.join(added(interleaved(places, rounds, once)))} |")
+        caller = [foreground[place.agent.name][1:] for place in places]
+        rows.append(f"| {title}, caller's thread | {' | '.join(added(caller))} |")
+        print(rows[-2], rows[-1], sep="\n", flush=True)
+    return rows
+
+
+def starts(places: list[Place], rounds: int) -> Table:
+    """Milliseconds of the start: wall clock and CPU, with a server there."""
+    rows = head(places, "ms to start and end")
+    for title, source in STARTS.items():
+        cpu: dict[str, list[float]] = {}
+
+        def once(place: Place, source: str = source, kept: dict[str, list[float]] = cpu) -> float:
+            with sink() as url:
+                done = run(place.python("-c", source), place.environment(url))
+            kept.setdefault(place.agent.name, []).append(done.cpu * 1000)
+            return done.wall * 1000
+
+        rows.append(f"| {title}, wall | {' | '.join(added(interleaved(places, rounds * 2, once)))} |")
+        rows.append(f"| {title}, CPU | {' | '.join(added([cpu[place.agent.name][1:] for place in places]))} |")
+    count = "import sys; print(len(sys.modules))"
+    with sink() as url:
+        modules = [int(run(place.python("-c", count), place.environment(url)).said) for place in places]
+    rows.append(f"| modules at the end of `pass` | {' | '.join(map(str, modules))} |")
+    return rows
+
+
+def memory(places: list[Place], rounds: int) -> Table:
+    """Megabytes resident: before any request, after 50,000."""
+    rows = head(places, "MB resident")
+    found = []
+    for place in places:
+        with sink() as url:
+            words = place.python(PROGRAMS / "web.py", "plain", 50_000, f"{url}/target")
+            found.append(json.loads(run(words, place.environment(url)).said.splitlines()[-1]))
+    for key, title in (("before", "Flask after 50 requests"), ("after", "Flask after 50,000 requests")):
+        values = [each[key] / 1024 for each in found]
+        rows.append(f"| {title} | {values[0]:.1f} | {' | '.join(f'+{each - values[0]:.1f}' for each in values[1:])} |")
+    return rows
+
+
+def exits(places: list[Place], rounds: int) -> Table:
+    """Milliseconds from the program's last line to its end, with one transaction to send, by the server's temper."""
+    rows = head(places, "ms the exit takes")
+    source = PROGRAMS / "exiting.py"
+    for temper, title in EXITS.items():
+
+        def once(place: Place, temper: str = temper) -> float:
+            with sink(temper) as fine:
+                url = f"http://127.0.0.1:{_free()}" if temper == "refused" else fine
+                done = run(place.python(source), place.environment(url))
+                return (time.time() - float(done.said.splitlines()[-1])) * 1000
+
+        few = interleaved(places, 3, once)
+        rows.append(f"| server {title} | {' | '.join(f'{median(each):.0f}' for each in few)} |")
+    return rows
+
+
+def served(places: list[Place], rounds: int) -> Table:
+    """Latency under load of real servers, in milliseconds; and what has arrived of it."""
+    rows = head(places, "4 clients, 4 s")
+    for title, words in SERVERS.items():
+        shown: list[list[str]] = [[], [], [], []]
+        for place in places:
+            with sink() as url:
+                latency = _under_load(place, url, words)
+                time.sleep(1)
+                events = asked(f"{url}/counted")
+            shown[0].append(f"{len(latency) / 4:.0f}")
+            shown[1].append(f"{latency[len(latency) // 2] * 1000:.2f}")
+            shown[2].append(f"{latency[len(latency) * 99 // 100] * 1000:.2f}")
+            lost = len(latency) - events["events"].get("transaction", 0)
+            shown[3].append(
+                f"{events['bytes'] / max(len(latency), 1):.0f} B, {lost} lost"
+                if events["events"]
+                else f"{events['bytes'] / max(len(latency), 1):.0f} B"
+            )
+        for name, values in zip(("requests a second", "p50 ms", "p99 ms", "sent per request"), shown):
+            rows.append(f"| {title}, {name} | {' | '.join(values)} |")
+    return rows
+
+
+def _under_load(place: Place, url: str, words: tuple[str, ...]) -> list[float]:
+    port = _free()
+    program, *rest = (word.format(port=port) for word in words)
+    command = place.command(place.folder / program, *rest)
+    env = place.environment(url, PYTHONPATH=str(PROGRAMS))
+    process = subprocess.Popen(command, env=env, cwd=PROGRAMS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        load(port, "/items/1", 0.5)
+        asked(f"{url}/forget")
+        time.sleep(1.5)
+        asked(f"{url}/forget")
+        return load(port, "/items/1", 4)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def _free() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+CASES: dict[str, Callable[[list[Place], int], Table]] = {
+    "requests": requests,
+    "start": starts,
+    "memory": memory,
+    "exit": exits,
+    "load": served,
+}
+
+
+def page(versions: list[str], parts: list[Table], rounds: int) -> str:
+    """The page."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    machine = f"CPython {platform.python_version()}, {os.cpu_count()} processors, {platform.machine()}"
+    tables = "\n\n".join("\n".join(part) for part in parts)
+    return f"""\
+# Performance
+
+Written by `make bench`, which measures every agent side by side: the same programs, each agent in an environment of
+its own, a server on the same machine that takes what they send, everything sampled. Medians of {rounds} interleaved
+runs; in brackets the smallest and the largest. Columns of agents show what they add to the bare program. Compare
+within a row: absolute figures are this machine's, whose interpreters are built without optimisation by profile.
+
+{datetime.date.today().isoformat()}, commit {commit.stdout.strip()}, {machine}. {", ".join(versions)}. New Relic's agent
+sends to nobody here: it runs in its developer mode, which makes its payloads and answers itself. Metrics and logs of
+OpenTelemetry are off, as are telemetry and remote configuration of ddtrace.
+
+{tables}
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

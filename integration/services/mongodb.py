@@ -13,4 +13,13 @@ class MongoDB(Service):
     def command(self) -> list[str]:
         """As real-parts.md has it."""
         path = str(self.folder / "db")
-        return [packaged("secantusd-py"), "--host", "127.0.0.1", "--port", str(self.port), "--storage-path", path, *self.options]
+        return [
+            packaged("secantusd-py"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--storage-path",
+            path,
+            *self.options,
+        ]

@@ -1,4 +1,4 @@
-"""MongoDB: a span per command, ``users.find``, or ``shop.listCollections`` where it is about no collection (spec 18.2)."""
+"""MongoDB: a span per command, ``users.find``, or ``shop.listCollections`` without a collection (spec 18.2)."""
 
 from __future__ import annotations
 

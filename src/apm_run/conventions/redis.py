@@ -1,4 +1,4 @@
-"""Redis and what speaks its protocol: a span per command, named by it; no statement, for it is full of data (spec 18.2)."""
+"""Redis and what speaks its protocol: a span per command, named by it; a statement would be its data (spec 18.2)."""
 
 from __future__ import annotations
 

@@ -84,12 +84,12 @@ class Pair:
         try:
             key = self._key(event)
             forgotten = self._begun.pop(key, None)
+            begun = self._begun[key] = Begun(self, key, opened, call, _last())
         except Exception:
             interceptor.fault("key")
             opened.outcome = UNKNOWN
             interceptor.end(opened)
             return
-        begun = self._begun[key] = Begun(self, key, opened, call, _last())
         under_way.set(begun)
         if forgotten is not None:
             self._lose(forgotten)

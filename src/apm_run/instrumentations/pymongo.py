@@ -76,7 +76,7 @@ INSTRUMENTATION = Instrumentation(
             Abandon(f"{kind}._raise_connection_failure", _LISTEN, interrupted)
             for kind in (*_CONNECTIONS, "pymongo.asynchronous.pool:AsyncConnection")
         ),
-        *(Failure(f"{module}:Topology.select_server", selection) for module in _TOPOLOGIES),
+        *(Failure(f"{module}:Topology._select_servers_loop", selection) for module in _TOPOLOGIES),
         Failure("pymongo.pool:Pool._get_socket", connection),
         *(Failure(f"{module}:Pool._get_conn", connection) for module in _POOLS),
     ),

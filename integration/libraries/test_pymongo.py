@@ -300,13 +300,10 @@ def test_no_connection_is_free(recorder, mongodb_server):
     client = pymongo.MongoClient("127.0.0.1", mongodb_server.port, maxPoolSize=1, waitQueueTimeoutMS=100)
     client.shop.command("ping")
     pool = next(iter(client._topology._servers.values())).pool
-    held = (
-        pool.checkout()
-        if hasattr(pool, "checkout")
-        else pool.get_socket({})
-        if pymongo.version_tuple < (4,)
-        else pool.get_socket()
-    )
+    if hasattr(pool, "checkout"):
+        held = pool.checkout()
+    else:
+        held = pool.get_socket({}) if pymongo.version_tuple < (4, 1) else pool.get_socket()
     with held, recorder.running(), pytest.raises(pymongo.errors.ConnectionFailure):
         client.shop.command("ping")
     client.close()

@@ -164,7 +164,7 @@ def test_statements_say_what_is_asked_as_extended_json(recorder, users):
             "same": {"$regularExpression": {"pattern": "^b", "options": ""}},
             "price": {"$numberDecimal": "1.50"},
             "stamp": {"$timestamp": {"t": 1, "i": 2}},
-            "some": [1, 2.5, None, True, {"$numberDouble": "inf"}],
+            "some": [1, 2.5, None, True, {"$numberDouble": "Infinity"}],
             "login.token": "[REDACTED]",
             "user": {"password": "[REDACTED]", "name": 'say "Ada"'},
         },

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from apm_run.sanitize import Names
 
 _DEPTH = 20
+
+
+def _utc(value: Any) -> str:
+    """A moment; without a time zone it is in UTC."""
+    text: str = value.isoformat()
+    return text.replace("+00:00", "Z") if value.tzinfo else f"{text}Z"
+
+
 #: Types of the package bson, by their names: how each is said, given what it is made of.
 _BSON: dict[str, Any] = {
     "ObjectId": lambda value: {"$oid": value.binary.hex()},
@@ -28,10 +36,13 @@ _BSON: dict[str, Any] = {
 }
 #: And of the standard library.
 _STANDARD: dict[tuple[str, str], Any] = {
-    ("datetime", "datetime"): lambda value: {"$date": value.isoformat() + ("" if value.tzinfo else "Z")},
+    ("datetime", "datetime"): lambda value: {"$date": _utc(value)},
     ("uuid", "UUID"): lambda value: {"$uuid": str(value)},
     ("re", "Pattern"): lambda value: {"$regularExpression": {"pattern": value.pattern, "options": ""}},
 }
+
+
+_NO_JSON = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 class _Enough(Exception):
@@ -67,7 +78,7 @@ class _Writer:
             self._say(int.__repr__(value))
         elif isinstance(value, float):
             number = float.__repr__(value)
-            self._say(number if number[-1].isdigit() else f'{{"$numberDouble":"{number}"}}')
+            self._say(f'{{"$numberDouble":"{_NO_JSON[number]}"}}' if number in _NO_JSON else number)
         elif isinstance(value, dict):
             self._object(value, depth)
         elif kind is list or kind is tuple:
@@ -83,8 +94,9 @@ class _Writer:
         for key, item in dict.items(value):
             if type(key) is str:
                 self._say(f"{mark}{encode_basestring(key)}:")
-                # What stands above are a command's own words: key, as in distinct, is none of the program's.
-                self.value(REDACTED if depth and is_secret(key, self._secret) else item, depth + 1)
+                # A command's own words are above, as the key of distinct, or begin so, as $maxKey: no names of fields.
+                hidden = depth and key[:1] != "$" and is_secret(key, self._secret)
+                self.value(REDACTED if hidden else item, depth + 1)
                 mark = ","
         self._say("}")
 

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from apm_run.config import Settings
 
 _LISTEN = "pymongo.monitoring:register"
-#: Before 4.9, 4.4 the second time; and since.
+#: Before 4.9, and for both APIs since.
 _POOLS = ("pymongo.pool", "pymongo.synchronous.pool", "pymongo.asynchronous.pool")
-_CONNECTIONS = ("pymongo.pool:SocketInfo", "pymongo.pool:Connection", "pymongo.synchronous.pool:Connection")
 _TOPOLOGIES = ("pymongo.topology", "pymongo.synchronous.topology", "pymongo.asynchronous.topology")
+_KINDS = ("SocketInfo", "Connection", "Connection", "AsyncConnection")
+_GIVEN_UP = [f"{pool}:{kind}._raise_connection_failure" for pool, kind in zip((_POOLS[0], *_POOLS), _KINDS)]
 
 
 def listener(begin: Callable[[Any], None], end: Callable[[Any], None]) -> Any:
@@ -28,11 +29,6 @@ def listener(begin: Callable[[Any], None], end: Callable[[Any], None]) -> Any:
 
     hears = {"started": staticmethod(begin), "succeeded": staticmethod(end), "failed": staticmethod(end)}
     return type("Listener", (CommandListener,), {"__module__": __name__, **hears})()
-
-
-def request(event: Any) -> Any:
-    """What the events of one command have in common."""
-    return event.request_id
 
 
 def command(call: Call, settings: Settings) -> SpanDraft | None:
@@ -47,11 +43,6 @@ def ended(call: Call, result: Any, draft: SpanDraft) -> None:
         mongodb.failed(draft, result.failure)
     else:
         mongodb.answered(draft, result.reply)
-
-
-def interrupted(call: Call) -> bool:
-    """Whether a connection is given up for what no event tells of: a task was cancelled, a thread interrupted."""
-    return not isinstance(call.argument(1, "error"), Exception)
 
 
 def selection(call: Call) -> SpanDraft:
@@ -71,10 +62,11 @@ INSTRUMENTATION = Instrumentation(
     library="pymongo",
     versions="3.12 to 4.20",
     targets=(
-        Callbacks(_LISTEN, listener, command, key=request, observe=ended),
+        Callbacks(_LISTEN, listener, command, key=lambda event: event.request_id, observe=ended),
         *(
-            Abandon(f"{kind}._raise_connection_failure", _LISTEN, interrupted)
-            for kind in (*_CONNECTIONS, "pymongo.asynchronous.pool:AsyncConnection")
+            # A connection is given up for what no event tells of: a task was cancelled, a thread interrupted.
+            Abandon(path, _LISTEN, lambda call: not isinstance(call.argument(1, "error"), Exception))
+            for path in _GIVEN_UP
         ),
         *(Failure(f"{module}:Topology._select_servers_loop", selection) for module in _TOPOLOGIES),
         Failure("pymongo.pool:Pool._get_socket", connection),

@@ -1,3 +1,31 @@
 """One server of each kind for all tests that want it."""
 
 from __future__ import annotations
+
+import pytest
+from integration.services.mongodb import MongoDB
+from integration.services.redis import Cluster, Redis, Sentinel
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel(redis_server):
+    with Sentinel(redis_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster():
+    with Cluster() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongodb_server():
+    with MongoDB() as server:
+        yield server

@@ -31,6 +31,17 @@ def _served(library: str, release: str, tests: tuple[str, ...], beside: tuple[st
 # What the tests' applications need beside it. Starlette's own test client before 0.37 calls httpx as of 0.27.
 _ASGI = ("uvicorn", "python-multipart", "httpx==0.27.2")
 _WSGI = ("gunicorn",)
+# What takes the events of a whole program.
+_SINK = ("starlette", "uvicorn")
+
+
+def _redis(release: str, python: str = "") -> Release:
+    return Release("redis", release, ("integration/libraries/test_redis.py",), _SINK, python)
+
+
+def _pymongo(release: str, python: str = "", *beside: str) -> Release:
+    return Release("pymongo", release, ("integration/libraries/test_pymongo.py",), (*_SINK, *beside), python)
+
 
 RELEASES = (
     _served("flask", "1.1.4", ("flask",), (*_WSGI, "markupsafe<2.1")),  # no signals without blinker
@@ -48,4 +59,18 @@ RELEASES = (
     _served("fastapi", "0.137.2", ("starlette", "fastapi"), _ASGI),  # included routers match by themselves
     _served("fastapi", "0.150.0", ("starlette", "fastapi"), _ASGI),
     _served("fastapi", "", ("starlette", "fastapi"), _ASGI),
+    _redis("3.5.3", "3.9"),  # neither asyncio nor clusters
+    _redis("4.0.2", "3.9"),
+    _redis("4.5.5", "3.10"),
+    _redis("5.0.8", "3.12"),
+    _redis("6.4.0", "3.13"),  # pipelines of clusters are transactions too
+    _redis("7.0.1"),
+    _redis(""),
+    _pymongo("3.12.3", "3.9"),
+    _pymongo("4.0.2", "3.10"),
+    _pymongo("4.4.1", "3.11"),
+    _pymongo("4.8.0", "3.11"),
+    _pymongo("4.9.2", "3.12", "motor==3.6.1"),  # two APIs made from one source
+    _pymongo("4.13.2", "3.12"),  # AsyncMongoClient is stable
+    _pymongo("", "", "motor"),
 )

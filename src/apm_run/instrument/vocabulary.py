@@ -5,6 +5,9 @@ program has finished importing it. A path that is not there skips that one targe
 
 ``Target``     a function whose call is a span, or with ``entry=True`` a transaction
 ``Exchange``   a span over several calls on one object: a request and its response
+``Callbacks``  a span that one callback of the library's begins and another ends
+``Abandon``    a function that is called where such a span will have no second callback
+``Failure``    a function whose call is a span only where it raises
 ``Annotate``   a function that tells something about the current transaction
 ``Subscribe``  the library's own hook: always preferred to wrapping
 ``Claim``      a function that makes the program a server or worker: it is not one transaction itself
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol, Union
 
+    from apm_run.config import Settings
     from apm_run.model import CurrentTransaction
 
     Describe = Callable[[Call], "SpanDraft | TransactionDraft | None"]
@@ -41,16 +45,20 @@ if TYPE_CHECKING:
             """The object to put in the place of an application."""
 
     AnyTarget = Union[
-        "Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Learn", "Carry", "Greenlet", "Factory"
-    ]
+        "Target", "Exchange", "Callbacks", "Abandon", "Failure", "Annotate", "Subscribe", "Claim", "Serve", "Learn",
+        "Carry", "Greenlet", "Factory",
+    ]  # fmt: skip
 
 __all__ = [
+    "Abandon",
     "Annotate",
     "Call",
+    "Callbacks",
     "Carry",
     "Claim",
     "Exchange",
     "Factory",
+    "Failure",
     "Greenlet",
     "Instrumentation",
     "Learn",
@@ -121,6 +129,57 @@ class Exchange:
         self.abandon = abandon
         self.rewrite = rewrite
         self.observe = observe
+
+
+class Callbacks:
+    """A span that begins with one callback of the library's and ends with another, in whatever order others do."""
+
+    __slots__ = ("describe", "key", "listener", "observe", "path")
+
+    def __init__(
+        self,
+        path: str,
+        listener: Callable[[Callable[[Any], None], Callable[[Any], None]], Any],
+        describe: Callable[[Call, Settings], SpanDraft | None],
+        *,
+        key: Callable[[Any], Any],
+        observe: Observe | None = None,
+    ) -> None:
+        """Say how the library is listened to.
+
+        :param path: a function that takes a listener. :param listener: makes one of two functions: what begins and
+            what ends, each called with what the library hands over.
+        :param describe: the facts; the call's one argument is what the first callback got. :param key: of what a
+            callback got: the same for both. :param observe: adds facts of what the second one got, and the outcome.
+        """
+        self.path = path
+        self.listener = listener
+        self.describe = describe
+        self.key = key
+        self.observe = observe
+
+
+class Abandon:
+    """A function that the library calls, in the same context, where the second callback will not come."""
+
+    __slots__ = ("of", "path", "when")
+
+    def __init__(self, path: str, of: str, when: Callable[[Call], bool]) -> None:
+        """:param of: path of the :class:`Callbacks`. :param when: whether this call says so."""
+        self.path = path
+        self.of = of
+        self.when = when
+
+
+class Failure:
+    """A function whose call is a span only where it raises: otherwise it is no work of its own."""
+
+    __slots__ = ("describe", "path")
+
+    def __init__(self, path: str, describe: Describe) -> None:
+        """:param describe: the facts of the span, or None: this failure is none."""
+        self.path = path
+        self.describe = describe
 
 
 class Annotate:

@@ -239,7 +239,7 @@ class Greenlet:
 class Factory:
     """A function that makes an object of a C type, and takes the type to make as an argument."""
 
-    __slots__ = ("base", "makes", "names", "path", "position", "targets")
+    __slots__ = ("base", "default", "keyword", "makes", "names", "path", "position", "targets")
 
     def __init__(
         self,
@@ -247,14 +247,18 @@ class Factory:
         base: str,
         *,
         position: int,
+        keyword: str = "factory",
+        default: str | None = None,
         names: tuple[str, ...] = (),
         makes: tuple[Factory, ...] = (),
         targets: tuple[Target, ...] = (),
     ) -> None:
         """Say what is made.
 
-        :param base: path of the type that is made by default; its parameter is called ``factory``.
+        :param base: path of the type that is made by default.
         :param position: of the factory among the positional arguments (a method's instance is 0).
+        :param keyword: the name of its parameter.
+        :param default: None may be asked for, and is what the instance's attribute of this name says, if it has one.
         :param names: all paths under which the same function is found: it stays one function.
         :param makes: methods of the type that make another such object; their path is the method's name.
         :param targets: methods of the type that are spans; their path is the method's name.
@@ -262,6 +266,8 @@ class Factory:
         self.path = path
         self.base = base
         self.position = position
+        self.keyword = keyword
+        self.default = default
         self.names = names
         self.makes = makes
         self.targets = targets

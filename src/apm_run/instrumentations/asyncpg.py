@@ -1,0 +1,65 @@
+"""asyncpg: a span per statement, prepared or not, per cursor, COPY and connection."""
+
+from __future__ import annotations
+
+from apm_run.conventions import database, libpq
+from apm_run.instrument.vocabulary import Call, Instrumentation, SpanDraft, Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def place(connection: Any) -> database.Place:
+    """Where a connection leads."""
+    address, parameters = getattr(connection, "_addr", None), getattr(connection, "_params", None)
+    host, port = address[:2] if type(address) is tuple else (None, None)
+    return database.Place(getattr(parameters, "database", None), getattr(parameters, "user", None), host, port)
+
+
+def statement(call: Call) -> SpanDraft | None:
+    """The span of what a connection executes or copies."""
+    query = call.args[1] if len(call.args) > 1 else call.kwargs.get("query", call.kwargs.get("command"))
+    return database.statement("postgresql", query, place(call.instance))
+
+
+def prepared(call: Call) -> SpanDraft | None:
+    """The span of an execution of a prepared statement, or of a cursor's."""
+    return database.statement("postgresql", call.instance._query, place(call.instance._connection))
+
+
+def rows(call: Call, result: object, draft: SpanDraft) -> None:
+    """The number of rows at the end of a status such as ``INSERT 0 5``."""
+    last = result.rpartition(" ")[2] if type(result) is str else ""
+    if last.isdecimal():
+        database.affected(draft, int(last))
+
+
+def connect(call: Call) -> SpanDraft:
+    """The span of a ``connect``."""
+    return database.connect("asyncpg", "postgresql", libpq.place(call.argument(0, "dsn"), call.kwargs))
+
+
+def connected(call: Call, result: object, draft: SpanDraft) -> None:
+    """Where the connection leads."""
+    if not isinstance(result, BaseException):
+        database.connected(draft, place(result))
+
+
+INSTRUMENTATION = Instrumentation(
+    library="asyncpg",
+    versions="0.22 to 0.32",
+    targets=(
+        Target("asyncpg.connection:Connection.execute", statement, observe=rows),
+        # What fetch, fetchval and fetchrow share; executemany and fetchmany.
+        Target("asyncpg.connection:Connection._execute", statement),
+        Target("asyncpg.connection:Connection._executemany", statement),
+        Target("asyncpg.connection:Connection._copy_in", statement),
+        Target("asyncpg.connection:Connection._copy_in_records", statement),
+        Target("asyncpg.connection:Connection._copy_out", statement),
+        Target("asyncpg.connection:connect", connect, observe=connected),
+        Target("asyncpg.prepared_stmt:PreparedStatement._PreparedStatement__do_execute", prepared),
+        Target("asyncpg.cursor:BaseCursor._bind_exec", prepared),
+        Target("asyncpg.cursor:BaseCursor._bind", prepared),
+    ),
+)

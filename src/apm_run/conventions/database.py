@@ -27,6 +27,12 @@ class Place:
         :param instance: the current database. :param address: of the server; a socket in the file system is no
             address.
         """
+        if type(instance) is bytes:
+            instance = instance.decode("utf-8", "replace")
+        if type(user) is bytes:
+            user = user.decode("utf-8", "replace")
+        if type(address) is bytes:
+            address = address.decode("utf-8", "replace")
         self.instance = instance if type(instance) is str and instance else None
         self.user = user if type(user) is str and user else None
         self.address = address if type(address) is str and address and address[0] not in "/@" else None

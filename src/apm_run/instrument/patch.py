@@ -9,6 +9,7 @@ from apm_run.instrument import serving, wrap
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
 from apm_run.instrument.place import Missing, replace, resolve
+from apm_run.instrument.quiet import Silence
 from apm_run.instrument.vocabulary import (
     Annotate,
     Carry,
@@ -17,6 +18,7 @@ from apm_run.instrument.vocabulary import (
     Factory,
     Greenlet,
     Learn,
+    Quiet,
     Serve,
     Subscribe,
     Target,
@@ -115,13 +117,15 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Annotate | Claim | Serve | Carry | Greenlet,
+    target: Target | Annotate | Claim | Serve | Carry | Greenlet | Quiet,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
 ) -> Callable[..., Any]:
     if isinstance(target, Target):
         return wrap.function(original, wrap.Interceptor(target, tracer, where))
+    if isinstance(target, Quiet):
+        return wrap.function(original, Silence(tracer, where))
     if isinstance(target, Annotate):
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 #: Trigger module -> files below ``apm_run.instrumentations``. A test holds it against what the files say.
 BUILT_IN: dict[str, tuple[str, ...]] = {
     "_sqlite3": ("sqlite3",),
+    "aiosqlite.core": ("aiosqlite",),
     "asyncpg.connection": ("asyncpg",),
     "asyncpg.cursor": ("asyncpg",),
     "asyncpg.prepared_stmt": ("asyncpg",),
+    "asyncpg.transaction": ("asyncpg",),
     "concurrent.futures.thread": ("concurrent_futures",),
     "daphne.server": ("daphne",),
     "eventlet.greenthread": ("eventlet",),

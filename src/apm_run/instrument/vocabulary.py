@@ -6,6 +6,7 @@ program has finished importing it. A path that is not there skips that one targe
 ``Target``     a function whose call is a span, or with ``entry=True`` a transaction
 ``Exchange``   a span over several calls on one object: a request and its response
 ``Annotate``   a function that tells something about the current transaction
+``Quiet``      a function below which there are no spans: what a library does on its own account
 ``Subscribe``  the library's own hook: always preferred to wrapping
 ``Claim``      a function that makes the program a server or worker: it is not one transaction itself
 ``Serve``      a server's or framework's application: a transaction per request
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
             """The object to put in the place of an application."""
 
     AnyTarget = Union[
-        "Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Learn", "Carry", "Greenlet", "Factory"
+        "Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Learn", "Carry", "Greenlet", "Factory", "Quiet"
     ]
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Greenlet",
     "Instrumentation",
     "Learn",
+    "Quiet",
     "Serve",
     "SpanDraft",
     "Subscribe",
@@ -132,6 +134,16 @@ class Annotate:
         """:param annotate: called with the call and the transaction; not called where there is none."""
         self.path = path
         self.annotate = annotate
+
+
+class Quiet:
+    """A function that is no span, and has none below it."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        """:param path: what the library does without having been asked to: a pool's reset, say."""
+        self.path = path
 
 
 class Subscribe:

@@ -35,6 +35,7 @@ TOLERATED = 5
 
 #: The kinds of functions, as flags of their code objects.
 GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
+
 # A generator that `types.coroutine` has made awaitable.
 _AWAITABLE = 0x100
 
@@ -213,9 +214,25 @@ def kind(original: Callable[..., Any]) -> int:
 def function(original: Callable[..., Any], interceptor: Interceptor) -> Callable[..., Any]:
     """The wrapper of a function: of the same kind, with its names, found by pickle and copy under them."""
     makers: Any = {COROUTINE: _coroutine, ASYNC_GENERATOR: _async_generator, GENERATOR: _generator}
-    found = kind(original)
+    managing = _managing(original)
+    inner = original if managing is None else original.__wrapped__  # type: ignore[attr-defined]
+    found = kind(inner)
+    make = makers.get(found, _plain)
+    bare = interceptor.rewrite is None and not interceptor.entry
+    if not found and bare and kind(getattr(original, "__wrapped__", None)) == COROUTINE:
+        found, make = COROUTINE, _handing
     interceptor.sync = found not in (COROUTINE, ASYNC_GENERATOR)
-    return dressed(makers.get(found, _plain)(original, interceptor), original)
+    wrapper = dressed(make(inner, interceptor), inner)
+    return wrapper if managing is None else managing(wrapper)
+
+
+def _managing(original: Callable[..., Any]) -> Callable[..., Any] | None:
+    """The decorator of contextlib's that has made a function: its span lasts as long as the ``with`` does."""
+    if getattr(original, "__globals__", {}).get("__name__") != "contextlib":
+        return None
+    makers = {GENERATOR: "contextmanager", ASYNC_GENERATOR: "asynccontextmanager"}
+    maker = makers.get(kind(getattr(original, "__wrapped__", None)))
+    return None if maker is None else original.__globals__[maker]  # type: ignore[attr-defined, no-any-return]
 
 
 def dressed(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -308,6 +325,46 @@ def _coroutine(original: Callable[..., Coroutine[Any, Any, Any]], interceptor: I
         leave(opened, previous)
         interceptor.close(opened, call, result)
         return result
+
+    return wrapper
+
+
+def _handing(original: Callable[..., Any], interceptor: Interceptor) -> Callable[..., Any]:
+    """Of a plain function around a coroutine function: the span begins when what it hands out is awaited."""
+
+    async def awaiting(made: Coroutine[Any, Any, Any], call: Call) -> Any:
+        parent = interceptor.parent()
+        opened = None if parent is None else interceptor.open(parent, call)[0]
+        if opened is None:
+            try:
+                return await made
+            except BaseException as error:
+                hide_frame(error)
+                raise
+        previous = _get()
+        try:
+            _set(opened)
+            result = await made
+        except BaseException as error:
+            leave(opened, previous)
+            interceptor.fail(opened, call, error)
+            hide_frame(error)
+            raise
+        leave(opened, previous)
+        interceptor.close(opened, call, result)
+        return result
+
+    dressed(awaiting, original)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            made = original(*args, **kwargs)
+        except BaseException as error:
+            hide_frame(error)
+            raise
+        if type(made).__name__ == "coroutine" and interceptor.parent() is not None:
+            return awaiting(made, Call(original, args, kwargs))
+        return made
 
     return wrapper
 

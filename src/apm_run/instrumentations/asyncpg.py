@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apm_run.conventions import database, libpq
-from apm_run.instrument.vocabulary import Call, Instrumentation, SpanDraft, Target
+from apm_run.instrument.vocabulary import Call, Instrumentation, Quiet, SpanDraft, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,5 +61,11 @@ INSTRUMENTATION = Instrumentation(
         Target("asyncpg.prepared_stmt:PreparedStatement._PreparedStatement__do_execute", prepared),
         Target("asyncpg.cursor:BaseCursor._bind_exec", prepared),
         Target("asyncpg.cursor:BaseCursor._bind", prepared),
+        # As with other drivers: what is sent for transaction(), a pool's reset or a codec is no statement of the program.
+        Quiet("asyncpg.transaction:Transaction.start"),
+        Quiet("asyncpg.transaction:Transaction._Transaction__commit"),
+        Quiet("asyncpg.transaction:Transaction._Transaction__rollback"),
+        Quiet("asyncpg.connection:Connection.reset"),
+        Quiet("asyncpg.connection:Connection._introspect_type"),
     ),
 )

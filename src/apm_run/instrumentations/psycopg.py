@@ -16,12 +16,7 @@ def place(connection: Any) -> database.Place:
     if server is None or server.status != 0:
         return database.NOWHERE
     port = server.port
-    return database.Place(
-        server.db.decode("utf-8", "replace"),
-        server.user.decode("utf-8", "replace"),
-        server.host.decode("utf-8", "replace"),
-        int(port) if port.isdigit() else None,
-    )
+    return database.Place(server.db, server.user, server.host, int(port) if port.isdigit() else None)
 
 
 def statement(call: Call) -> SpanDraft | None:

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE")
 
 
+def text(sql: object) -> str | None:
+    """A statement as an exact ``str``, where the driver takes bytes as well; None for what is neither."""
+    if type(sql) is str:
+        return sql
+    if isinstance(sql, str):
+        return str.__str__(sql)  # a subclass may hash or compare as it likes
+    if isinstance(sql, (bytes, bytearray)):
+        return bytes(memoryview(sql)[: 4 * LIMIT]).decode("utf-8", "replace")
+    return None
+
+
 class Place:
     """Where a connection leads: what is known of it, the rest is None."""
 
@@ -27,15 +38,10 @@ class Place:
         :param instance: the current database. :param address: of the server; a socket in the file system is no
             address.
         """
-        if type(instance) is bytes:
-            instance = instance.decode("utf-8", "replace")
-        if type(user) is bytes:
-            user = user.decode("utf-8", "replace")
-        if type(address) is bytes:
-            address = address.decode("utf-8", "replace")
-        self.instance = instance if type(instance) is str and instance else None
-        self.user = user if type(user) is str and user else None
-        self.address = address if type(address) is str and address and address[0] not in "/@" else None
+        self.instance = instance if type(instance) is str else text(instance)
+        self.user = user if type(user) is str else text(user)
+        address = address if type(address) is str else text(address)
+        self.address = None if not address or address[0] in "/@" else address
         self.port = port if type(port) is int and port > 0 and self.address else None
 
     def fill(self, draft: SpanDraft) -> SpanDraft:
@@ -54,25 +60,33 @@ class Place:
 NOWHERE = Place(None, None, None, None)
 
 
-def text(sql: object) -> str | None:
-    """A statement as an exact ``str``, where the driver takes bytes as well; None for what is neither."""
-    if type(sql) is str:
-        return sql
-    if isinstance(sql, str):
-        return str.__str__(sql)  # a subclass may hash or compare as it likes
-    if isinstance(sql, (bytes, bytearray)):
-        return bytes(memoryview(sql)[: 4 * LIMIT]).decode("utf-8", "replace")
-    return None
+def statement(
+    subtype: str,
+    sql: Any,
+    *,
+    instance: str | None = None,
+    address: str | None = None,
+    port: int | None = None,
+) -> SpanDraft | None:
+    """A span for an SQL statement; None for what is no text, which the driver will refuse.
+
+    :param instance: the current database, where there is one.
+    """
+    sql = sql if type(sql) is str else str.__str__(sql) if isinstance(sql, str) else None
+    if sql is None:
+        return None
+    db: dict[str, Any] = {"type": "sql", "statement": cut(sql, LIMIT)}
+    if instance:
+        db["instance"] = instance
+    return SpanDraft(signature(sql), "db", subtype, "query", db=db, address=address, port=port)
 
 
-def statement(subtype: str, sql: Any, place: Place = NOWHERE) -> SpanDraft | None:
-    """A span for an SQL statement; None for what is no text, which the driver will refuse."""
-    if type(sql) is not str:
-        if not isinstance(sql, str):
-            return None
-        sql = str.__str__(sql)
-    draft = SpanDraft(signature(sql), "db", subtype, "query", db={"type": "sql", "statement": cut(sql, LIMIT)})
-    return draft if place is NOWHERE else place.fill(draft)
+def executed(subtype: str, sql: str | None, place: Place) -> SpanDraft | None:
+    """A span for an SQL statement of a connection, from :func:`text` or its like."""
+    if sql is None:
+        return None
+    db: dict[str, Any] = {"type": "sql", "statement": cut(sql, LIMIT)}
+    return place.fill(SpanDraft(signature(sql), "db", subtype, "query", db=db))
 
 
 def procedure(subtype: str, name: object, place: Place) -> SpanDraft | None:

@@ -5,8 +5,6 @@ Statements are put together here, and not by the library: that would run adapter
 
 from __future__ import annotations
 
-import re
-
 from apm_run.conventions import database
 from apm_run.conventions.sql import LIMIT
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 _COMPOSABLE = ("psycopg.sql", "psycopg2.sql")
 _TEMPLATE = "string.templatelib"
 _DEEP = 20
-_PAIR = re.compile(r"(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S*))")
+_PAIR = r"(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S*))"
 _KEYS = {"database": "dbname", "hostaddr": "host"}
 
 
@@ -100,7 +98,9 @@ def place(conninfo: object, arguments: Mapping[str, Any]) -> database.Place:
 
 
 def _pairs(conninfo: str) -> dict[str, str]:
-    found = {name: quoted or plain for name, quoted, plain in _PAIR.findall(conninfo)}
+    import re
+
+    found = {name: quoted or plain for name, quoted, plain in re.findall(_PAIR, conninfo)}
     return {_KEYS.get(name, name): re.sub(r"\\(.)", r"\1", value) for name, value in found.items()}
 
 

@@ -142,7 +142,9 @@ def _subclass(
 
 def _joined(made: type, other: type) -> type:
     """What stands for a type that the library itself derives, in C, from one that has been replaced."""
-    joined = type(other.__name__, (made, other), {"__module__": other.__module__, "__doc__": other.__doc__, "__slots__": ()})
+    joined = type(
+        other.__name__, (made, other), {"__module__": other.__module__, "__doc__": other.__doc__, "__slots__": ()}
+    )
     joined.__qualname__ = other.__qualname__
     joined.__reduce_ex__ = _unpicklable(joined, other)  # type: ignore[method-assign]
     return joined

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from apm_run.guard import failed
-from apm_run.instrument import serving, wrap
+from apm_run.instrument import decorated, serving, wrap
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
 from apm_run.instrument.place import Missing, replace, resolve
@@ -123,9 +123,9 @@ def _wrapper(
     where: str,
 ) -> Callable[..., Any]:
     if isinstance(target, Target):
-        return wrap.function(original, wrap.Interceptor(target, tracer, where))
+        return decorated.function(original, wrap.Interceptor(target, tracer, where))
     if isinstance(target, Quiet):
-        return wrap.function(original, Silence(tracer, where))
+        return decorated.function(original, Silence(tracer, where))
     if isinstance(target, Annotate):
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from apm_run.instrument.vocabulary import Target
 from apm_run.instrument.wrap import Interceptor
 from apm_run.model import SpanDraft
-from apm_run.tracer import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,30 +16,27 @@ if TYPE_CHECKING:
 
 
 class Silence(Interceptor):
-    """Makes a span current that nobody is told of: an exit span, so that nothing begins below it while it runs.
-
-    It has its parent's id, for what refers to it nevertheless.
-    """
+    """Makes a span current that nobody is told of: an exit span, so that nothing begins below it while it runs."""
 
     __slots__ = ()
 
     def __init__(self, tracer: Tracer, where: str) -> None:
-        super().__init__(Target("", _nothing), tracer, where)
+        super().__init__(Target("", _silence, failing=True), tracer, where)
 
     def open(self, parent: Current | None, call: Call) -> tuple[Current | None, tuple[Any, ...], dict[str, Any]]:
-        opened: Current | None = None
-        if parent is not None:
-            # As for any span: below an exit span that has ended it hangs where that one did.
-            owner = parent.parent if isinstance(parent, Span) and parent.exit else parent
-            opened = Span(_DRAFT, owner, owner.id, 0)
-        return opened, call.args, call.kwargs  # type: ignore[return-value]
+        """Begin it, with its parent's id for what refers to it nevertheless."""
+        opened, args, kwargs = super().open(parent, call)
+        if opened is not None and parent is not None:
+            opened.id = parent.id
+        return opened, args, kwargs
 
-    def end(self, opened: Current) -> None:
-        opened.end_ns = 1
+    def fail(self, opened: Current, call: Call, error: BaseException) -> None:
+        """What it has raised is for whoever has called it."""
+        self.end(opened, self.failing)
 
 
-def _nothing(call: Call) -> None:
-    return None
+def _silence(call: Call) -> SpanDraft:
+    return _DRAFT
 
 
 _DRAFT = SpanDraft("", "app", "internal")

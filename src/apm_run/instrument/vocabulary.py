@@ -42,7 +42,17 @@ if TYPE_CHECKING:
             """The object to put in the place of an application."""
 
     AnyTarget = Union[
-        "Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Learn", "Carry", "Greenlet", "Factory", "Quiet"
+        "Target",
+        "Exchange",
+        "Annotate",
+        "Subscribe",
+        "Claim",
+        "Serve",
+        "Learn",
+        "Carry",
+        "Greenlet",
+        "Factory",
+        "Quiet",
     ]
 
 __all__ = [
@@ -67,7 +77,7 @@ __all__ = [
 class Target:
     """A function whose call is a span."""
 
-    __slots__ = ("describe", "entry", "observe", "path", "rewrite")
+    __slots__ = ("describe", "entry", "failing", "observe", "path", "rewrite")
 
     def __init__(
         self,
@@ -77,6 +87,7 @@ class Target:
         observe: Observe | None = None,
         rewrite: Rewrite | None = None,
         entry: bool = False,
+        failing: bool = False,
     ) -> None:
         """Say how a call is reported.
 
@@ -86,12 +97,14 @@ class Target:
         :param rewrite: the arguments with the trace context headers put in, without mutating the caller's; None
             leaves them.
         :param entry: the call is a transaction of its own instead of a span.
+        :param failing: it is a span only where it fails: another one shows what it leads to otherwise.
         """
         self.path = path
         self.describe = describe
         self.observe = observe
         self.rewrite = rewrite
         self.entry = entry
+        self.failing = failing
 
 
 class Exchange:

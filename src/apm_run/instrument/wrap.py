@@ -35,7 +35,6 @@ TOLERATED = 5
 
 #: The kinds of functions, as flags of their code objects.
 GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
-
 # A generator that `types.coroutine` has made awaitable.
 _AWAITABLE = 0x100
 
@@ -47,7 +46,7 @@ _ANNOTATIONS = "__annotate__" if hasattr(failed, "__annotate__") else "__annotat
 class Interceptor:
     """One target at work: begins and ends what its calls are."""
 
-    __slots__ = ("describe", "entry", "failures", "idle", "observe", "rewrite", "sync", "tracer", "where")
+    __slots__ = ("describe", "entry", "failing", "failures", "idle", "observe", "rewrite", "sync", "tracer", "where")
 
     def __init__(self, target: Target, tracer: Tracer, where: str) -> None:
         """:param where: how failures of its functions are recorded: the path of the target."""
@@ -55,6 +54,7 @@ class Interceptor:
         self.observe = target.observe
         self.rewrite = target.rewrite
         self.entry = target.entry
+        self.failing = target.failing
         #: It has nothing to do below an exit span, which is a leaf, or where nothing is sampled.
         self.idle = target.rewrite is None and not target.entry
         #: Whether the calling thread waits for its calls: Kibana marks the others.
@@ -129,7 +129,7 @@ class Interceptor:
     def close(self, opened: Current, call: Call, result: object) -> None:
         """Observe the result and end."""
         self._observe(opened, call, result)
-        self.end(opened)
+        self.end(opened, self.failing)
 
     def _observe(self, opened: Current, call: Call, result: object) -> None:
         if self.observe is not None:
@@ -154,15 +154,20 @@ class Interceptor:
     def stop(self, opened: Current, call: Call, error: BaseException) -> None:
         """A generator has raised: GeneratorExit says that its consumer has had enough, which is no failure."""
         if isinstance(error, GeneratorExit):
-            self.end(opened)
+            self.end(opened, self.failing)
         else:
             self.fail(opened, call, error)
 
-    def end(self, opened: Current) -> None:
-        """End the span or the transaction; it always runs."""
+    def end(self, opened: Current, forget: bool = False) -> None:
+        """End the span or the transaction; it always runs.
+
+        :param forget: the span shall not be reported.
+        """
         try:
             if self.entry:
                 entries.end(opened.transaction)
+            elif forget:
+                self.tracer.forget(opened)  # type: ignore[arg-type]
             else:
                 self.tracer.end(opened)  # type: ignore[arg-type]
         except Exception:
@@ -214,25 +219,9 @@ def kind(original: Callable[..., Any]) -> int:
 def function(original: Callable[..., Any], interceptor: Interceptor) -> Callable[..., Any]:
     """The wrapper of a function: of the same kind, with its names, found by pickle and copy under them."""
     makers: Any = {COROUTINE: _coroutine, ASYNC_GENERATOR: _async_generator, GENERATOR: _generator}
-    managing = _managing(original)
-    inner = original if managing is None else original.__wrapped__  # type: ignore[attr-defined]
-    found = kind(inner)
-    make = makers.get(found, _plain)
-    bare = interceptor.rewrite is None and not interceptor.entry
-    if not found and bare and kind(getattr(original, "__wrapped__", None)) == COROUTINE:
-        found, make = COROUTINE, _handing
+    found = kind(original)
     interceptor.sync = found not in (COROUTINE, ASYNC_GENERATOR)
-    wrapper = dressed(make(inner, interceptor), inner)
-    return wrapper if managing is None else managing(wrapper)
-
-
-def _managing(original: Callable[..., Any]) -> Callable[..., Any] | None:
-    """The decorator of contextlib's that has made a function: its span lasts as long as the ``with`` does."""
-    if getattr(original, "__globals__", {}).get("__name__") != "contextlib":
-        return None
-    makers = {GENERATOR: "contextmanager", ASYNC_GENERATOR: "asynccontextmanager"}
-    maker = makers.get(kind(getattr(original, "__wrapped__", None)))
-    return None if maker is None else original.__globals__[maker]  # type: ignore[attr-defined, no-any-return]
+    return dressed(makers.get(found, _plain)(original, interceptor), original)
 
 
 def dressed(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -325,46 +314,6 @@ def _coroutine(original: Callable[..., Coroutine[Any, Any, Any]], interceptor: I
         leave(opened, previous)
         interceptor.close(opened, call, result)
         return result
-
-    return wrapper
-
-
-def _handing(original: Callable[..., Any], interceptor: Interceptor) -> Callable[..., Any]:
-    """Of a plain function around a coroutine function: the span begins when what it hands out is awaited."""
-
-    async def awaiting(made: Coroutine[Any, Any, Any], call: Call) -> Any:
-        parent = interceptor.parent()
-        opened = None if parent is None else interceptor.open(parent, call)[0]
-        if opened is None:
-            try:
-                return await made
-            except BaseException as error:
-                hide_frame(error)
-                raise
-        previous = _get()
-        try:
-            _set(opened)
-            result = await made
-        except BaseException as error:
-            leave(opened, previous)
-            interceptor.fail(opened, call, error)
-            hide_frame(error)
-            raise
-        leave(opened, previous)
-        interceptor.close(opened, call, result)
-        return result
-
-    dressed(awaiting, original)
-
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        try:
-            made = original(*args, **kwargs)
-        except BaseException as error:
-            hide_frame(error)
-            raise
-        if type(made).__name__ == "coroutine" and interceptor.parent() is not None:
-            return awaiting(made, Call(original, args, kwargs))
-        return made
 
     return wrapper
 

@@ -20,12 +20,12 @@ def place(connection: Any) -> database.Place:
 def statement(call: Call) -> SpanDraft | None:
     """The span of what a connection executes or copies."""
     query = call.args[1] if len(call.args) > 1 else call.kwargs.get("query", call.kwargs.get("command"))
-    return database.statement("postgresql", query, place(call.instance))
+    return database.executed("postgresql", database.text(query), place(call.instance))
 
 
 def prepared(call: Call) -> SpanDraft | None:
     """The span of an execution of a prepared statement, or of a cursor's."""
-    return database.statement("postgresql", call.instance._query, place(call.instance._connection))
+    return database.executed("postgresql", database.text(call.instance._query), place(call.instance._connection))
 
 
 def rows(call: Call, result: object, draft: SpanDraft) -> None:
@@ -54,6 +54,8 @@ INSTRUMENTATION = Instrumentation(
         # What fetch, fetchval and fetchrow share; executemany and fetchmany.
         Target("asyncpg.connection:Connection._execute", statement),
         Target("asyncpg.connection:Connection._executemany", statement),
+        # A bad statement of prepare() or cursor() gets no further than that.
+        Target("asyncpg.connection:Connection._get_statement", statement, failing=True),
         Target("asyncpg.connection:Connection._copy_in", statement),
         Target("asyncpg.connection:Connection._copy_in_records", statement),
         Target("asyncpg.connection:Connection._copy_out", statement),
@@ -61,7 +63,7 @@ INSTRUMENTATION = Instrumentation(
         Target("asyncpg.prepared_stmt:PreparedStatement._PreparedStatement__do_execute", prepared),
         Target("asyncpg.cursor:BaseCursor._bind_exec", prepared),
         Target("asyncpg.cursor:BaseCursor._bind", prepared),
-        # As with other drivers: what is sent for transaction(), a pool's reset or a codec is no statement of the program.
+        # What is sent for transaction(), a pool's reset or a codec is no statement of the program.
         Quiet("asyncpg.transaction:Transaction.start"),
         Quiet("asyncpg.transaction:Transaction._Transaction__commit"),
         Quiet("asyncpg.transaction:Transaction._Transaction__rollback"),

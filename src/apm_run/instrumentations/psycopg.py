@@ -21,12 +21,12 @@ def place(connection: Any) -> database.Place:
 
 def statement(call: Call) -> SpanDraft | None:
     """The span of an ``execute``, ``executemany`` or ``stream``."""
-    return database.statement("postgresql", libpq.text(call.argument(1, "query")), place(call.instance.connection))
+    return database.executed("postgresql", libpq.text(call.argument(1, "query")), place(call.instance.connection))
 
 
 def copy(call: Call) -> SpanDraft | None:
     """The span of a ``copy``."""
-    return database.statement("postgresql", libpq.text(call.argument(1, "statement")), place(call.instance.connection))
+    return database.executed("postgresql", libpq.text(call.argument(1, "statement")), place(call.instance.connection))
 
 
 def connect(call: Call) -> SpanDraft:

@@ -18,7 +18,7 @@ def place(connection: Any) -> database.Place:
 
 def statement(call: Call) -> SpanDraft | None:
     """The span of an ``execute`` or ``executemany``."""
-    return database.statement("postgresql", libpq.text(call.argument(1, "query")), place(call.instance.connection))
+    return database.executed("postgresql", libpq.text(call.argument(1, "query")), place(call.instance.connection))
 
 
 def procedure(call: Call) -> SpanDraft | None:
@@ -28,19 +28,19 @@ def procedure(call: Call) -> SpanDraft | None:
 
 def copy_expert(call: Call) -> SpanDraft | None:
     """The span of a ``copy_expert``."""
-    return database.statement("postgresql", libpq.text(call.argument(1, "sql")), place(call.instance.connection))
+    return database.executed("postgresql", libpq.text(call.argument(1, "sql")), place(call.instance.connection))
 
 
 def copy_from(call: Call) -> SpanDraft | None:
     """The span of a ``copy_from(file, table)``."""
     table = database.text(call.argument(2, "table"))
-    return database.statement("postgresql", table and f"COPY {table} FROM stdin", place(call.instance.connection))
+    return database.executed("postgresql", table and f"COPY {table} FROM stdin", place(call.instance.connection))
 
 
 def copy_to(call: Call) -> SpanDraft | None:
     """The span of a ``copy_to(file, table)``."""
     table = database.text(call.argument(2, "table"))
-    return database.statement("postgresql", table and f"COPY {table} TO stdout", place(call.instance.connection))
+    return database.executed("postgresql", table and f"COPY {table} TO stdout", place(call.instance.connection))
 
 
 def connect(call: Call) -> SpanDraft:

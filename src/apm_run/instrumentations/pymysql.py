@@ -27,7 +27,7 @@ def place(connection: Any) -> database.Place:
 def statement(call: Call) -> SpanDraft | None:
     """The span of an ``execute`` or ``executemany``."""
     connection = call.instance.connection
-    return database.statement(subtype(connection), database.text(call.argument(1, "query")), place(connection))
+    return database.executed(subtype(connection), database.text(call.argument(1, "query")), place(connection))
 
 
 def procedure(call: Call) -> SpanDraft | None:
@@ -38,7 +38,7 @@ def procedure(call: Call) -> SpanDraft | None:
 
 def query(call: Call) -> SpanDraft | None:
     """The span of a connection's own ``query``."""
-    return database.statement(subtype(call.instance), database.text(call.argument(1, "sql")), place(call.instance))
+    return database.executed(subtype(call.instance), database.text(call.argument(1, "sql")), place(call.instance))
 
 
 def connect(call: Call) -> SpanDraft:

@@ -302,6 +302,12 @@ class Tracer(Reporting):
             owner.children += 1
         return span
 
+    def forget(self, span: Span) -> None:
+        """Take back a span that has begun: it is as if it had not."""
+        span.end_ns = self._clock()
+        if span.transaction.timers is not None:
+            span.parent.children -= 1
+
     def end(self, span: Span) -> None:
         """End a span. Its stack is caught here, where it is known to be slow enough to be worth it.
 

@@ -20,7 +20,7 @@ def _as_postgres(*command: str) -> list[str]:
 class Postgres(Service):
     """A cluster with the database ``postgres``."""
 
-    commands: ClassVar = ("postgres", "initdb")
+    commands: ClassVar = ("postgres", "initdb", "pg_isready")
     stop = signal.SIGINT
 
     @property
@@ -37,6 +37,11 @@ class Postgres(Service):
         """Make the cluster."""
         command = _as_postgres("initdb", "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-N")
         subprocess.run([*command, "-E", "UTF8", "--no-locale"], cwd="/", check=True, capture_output=True)
+
+    def ready(self) -> bool:
+        """Whether it answers: it accepts connections before it does."""
+        command = ["pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
+        return subprocess.run(command, check=False).returncode == 0
 
     def command(self) -> list[str]:
         """In the foreground; what it promises of a power failure takes time."""

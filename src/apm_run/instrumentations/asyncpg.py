@@ -28,6 +28,13 @@ def prepared(call: Call) -> SpanDraft | None:
     return database.executed("postgresql", database.text(call.instance._query), place(call.instance._connection))
 
 
+def copy_records(call: Call) -> SpanDraft | None:
+    """The span of a ``copy_records_to_table``."""
+    table, schema = database.text(call.argument(1, "table_name")), call.kwargs.get("schema_name")
+    name = f'"{schema}"."{table}"' if type(schema) is str else f'"{table}"'
+    return database.executed("postgresql", table and f"COPY {name} FROM STDIN", place(call.instance))
+
+
 def rows(call: Call, result: object, draft: SpanDraft) -> None:
     """The number of rows at the end of a status such as ``INSERT 0 5``."""
     last = result.rpartition(" ")[2] if type(result) is str else ""
@@ -57,8 +64,8 @@ INSTRUMENTATION = Instrumentation(
         # A bad statement of prepare() or cursor() gets no further than that.
         Target("asyncpg.connection:Connection._get_statement", statement, failing=True),
         Target("asyncpg.connection:Connection._copy_in", statement),
-        Target("asyncpg.connection:Connection._copy_in_records", statement),
         Target("asyncpg.connection:Connection._copy_out", statement),
+        Target("asyncpg.connection:Connection.copy_records_to_table", copy_records),
         Target("asyncpg.connection:connect", connect, observe=connected),
         Target("asyncpg.prepared_stmt:PreparedStatement._PreparedStatement__do_execute", prepared),
         Target("asyncpg.cursor:BaseCursor._bind_exec", prepared),

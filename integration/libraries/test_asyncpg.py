@@ -12,6 +12,9 @@ from tests.instrumentations.recorder import instrumented
 from integration.libraries.sql import facts, fast, same_program, whole
 
 asyncpg = pytest.importorskip("asyncpg")
+exceptions = pytest.importorskip("asyncpg.exceptions._base")
+#: What it says of a connection that is gone.
+REFUSED = (asyncpg.PostgresError, exceptions.InterfaceError, exceptions.InternalClientError, OSError)
 
 
 @pytest.fixture
@@ -74,7 +77,13 @@ def test_one_span_whatever_is_asked_for(run):
         assert len(await statement.fetch(6)) == 1
         assert (await statement.fetchrow(7))[0] == 7
 
-    assert [text for _, _, text in run(main)] == ["select 1", "select 2", "select 3", "select 4", *["select $1::int"] * 3]
+    assert [text for _, _, text in run(main)] == [
+        "select 1",
+        "select 2",
+        "select 3",
+        "select 4",
+        *["select $1::int"] * 3,
+    ]
 
 
 def test_cursors(run):
@@ -121,9 +130,14 @@ def test_what_it_sends_on_its_own_account_is_no_span(run, recorder, postgres):
         await connection.execute("commit")
 
     found = [statement for name, _, statement in run(main) if not name.startswith("asyncpg.connect")]
-    assert found == ["select 1", "create type mood as enum ('sad')", "drop type mood", "select 2", "select 3", "begin"] + [
-        "commit"
-    ]
+    assert found == [
+        "select 1",
+        "create type mood as enum ('sad')",
+        "drop type mood",
+        "select 2",
+        "select 3",
+        "begin",
+    ] + ["commit"]
 
 
 def test_a_transaction_that_can_not_begin_raises_as_bare(run):

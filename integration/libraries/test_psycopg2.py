@@ -54,7 +54,10 @@ def test_whole_spans(recorder, postgres):
 
 def test_statements_that_are_no_text(recorder, connection):
     composed = sql.SQL("select {} from {} where id = {} and name in ({})").format(
-        sql.Identifier("id"), sql.Identifier("pg_temp", "items"), sql.Literal(1), sql.SQL(", ").join([sql.Placeholder()])
+        sql.Identifier("id"),
+        sql.Identifier("pg_temp", "items"),
+        sql.Literal(1),
+        sql.SQL(", ").join([sql.Placeholder()]),
     )
     with recorder.running(), connection.cursor() as cursor:
         cursor.execute(composed, ("a",))

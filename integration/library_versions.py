@@ -30,7 +30,6 @@ TESTING = (
     "pytest-randomly==4.0.1",
     "starlette",
     "uvicorn",
-    "jinja2",
 )
 #: Worth naming beside a release where they are installed with it.
 BESIDE = ("starlette", "pydantic", "uvicorn", "werkzeug", "gunicorn", "kombu", "sqlalchemy", "grpcio", "aiohttp")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from integration.services.mariadb import MariaDB
 from integration.services.postgres import Postgres
 

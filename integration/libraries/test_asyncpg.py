@@ -7,9 +7,8 @@ import functools
 import io
 
 import pytest
-from tests.instrumentations.recorder import instrumented
-
 from integration.libraries.sql import facts, fast, same_program, whole
+from tests.instrumentations.recorder import instrumented
 
 asyncpg = pytest.importorskip("asyncpg")
 exceptions = pytest.importorskip("asyncpg.exceptions._base")
@@ -137,7 +136,8 @@ def test_what_it_sends_on_its_own_account_is_no_span(run, recorder, postgres):
         "select 2",
         "select 3",
         "begin",
-    ] + ["commit"]
+        "commit",
+    ]
 
 
 def test_a_transaction_that_can_not_begin_raises_as_bare(run):
@@ -190,9 +190,9 @@ def test_a_task_that_is_cancelled(run):
 
 def test_a_server_that_is_down(recorder):
     async def main():
-        with pytest.raises(OSError, match="refused|Connect"):
+        with pytest.raises(OSError, match=r"refused|Connect"):
             await asyncpg.connection.connect("postgresql://me:secret@127.0.0.1:1/shop")
-        with pytest.raises(OSError, match="refused|Connect"):
+        with pytest.raises(OSError, match=r"refused|Connect"):
             await asyncpg.connection.connect(host="127.0.0.1", port=1, database="shop", user="me", password="secret")
 
     with recorder.running():

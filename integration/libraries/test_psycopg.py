@@ -6,9 +6,8 @@ import asyncio
 import gc
 
 import pytest
-from tests.instrumentations.recorder import instrumented
-
 from integration.libraries.sql import facts, fast, same_program, whole
+from tests.instrumentations.recorder import instrumented
 
 psycopg = pytest.importorskip("psycopg")
 sql = pytest.importorskip("psycopg.sql")

@@ -6,9 +6,8 @@ import io
 import re
 
 import pytest
-from tests.instrumentations.recorder import instrumented
-
 from integration.libraries.sql import facts, fast, same_program, whole
+from tests.instrumentations.recorder import instrumented
 
 psycopg2 = pytest.importorskip("psycopg2")
 errors, extras, sql = (pytest.importorskip(f"psycopg2.{name}") for name in ("errors", "extras", "sql"))

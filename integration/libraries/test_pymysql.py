@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.instrumentations.recorder import instrumented
-
 from integration.libraries.sql import facts, fast, same_program, whole
+from tests.instrumentations.recorder import instrumented
 
 pymysql = pytest.importorskip("pymysql")
 cursors = pytest.importorskip("pymysql.cursors")

@@ -25,9 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.traced import BOOTSTRAP, environment  # noqa: E402
-
 from integration.services.postgres import Postgres  # noqa: E402
+from tests.traced import BOOTSTRAP, environment  # noqa: E402
 
 #: How much more resident memory the last third may have than the one before it, in KiB.
 ROOM = 1024
@@ -39,7 +38,7 @@ class Receiver(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     counted: Counter[str] = Counter()
 
-    def do_POST(self) -> None:  # noqa: N802 (the name that http.server asks for)
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])) if self.headers["Content-Length"] else self.chunks()
         kind = self.headers.get("Content-Encoding")
         body = gzip.decompress(body) if kind == "gzip" else zlib.decompress(body) if kind == "deflate" else body
@@ -57,7 +56,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(parts)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         body = b'{"version": "8.17.0"}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

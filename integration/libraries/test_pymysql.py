@@ -76,6 +76,25 @@ def test_a_cursor_of_the_programs(recorder, connection):
     assert facts(recorder) == [("SELECT", "success", "select 1 -- mine")]
 
 
+def test_the_current_database(recorder, connection):
+    with connection.cursor() as cursor:
+        cursor.execute("create database if not exists other")
+        with recorder.running():
+            cursor.execute("USE `other`;")
+            cursor.execute("select 1")
+            with pytest.raises(pymysql.err.MySQLError):
+                cursor.execute("use nowhere")
+            cursor.execute("select database()")
+            assert cursor.fetchone() == ("other",)
+    found = [(span["context"]["db"]["statement"], span["context"]["db"]["instance"]) for span in recorder.spans]
+    assert found == [
+        ("USE `other`;", "shop"),
+        ("select 1", "other"),
+        ("use nowhere", "other"),
+        ("select database()", "other"),
+    ]
+
+
 def test_procedures(recorder, connection):
     with connection.cursor() as cursor:
         cursor.execute("create or replace procedure add_one(in a int) select a + 1")

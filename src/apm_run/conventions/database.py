@@ -22,6 +22,8 @@ def text(sql: object) -> str | None:
         return sql
     if isinstance(sql, str):
         return str.__str__(sql)  # a subclass may hash or compare as it likes
+    if type(sql) is bytes:
+        return sql[: 4 * LIMIT].decode("utf-8", "replace")
     if isinstance(sql, (bytes, bytearray)):
         return bytes(memoryview(sql)[: 4 * LIMIT]).decode("utf-8", "replace")
     return None

@@ -10,14 +10,55 @@ from apm_run.conventions.sql import LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
+
+    from apm_run.model import Call, SpanDraft
+
+    Describe = Callable[[Call], "SpanDraft | None"]
 
 _COMPOSABLE = ("psycopg.sql", "psycopg2.sql")
 _TEMPLATE = "string.templatelib"
 _DEEP = 20
 _PAIR = r"(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S*))"
 _KEYS = {"database": "dbname", "hostaddr": "host"}
+
+
+class Driver:
+    """What is reported of the calls of one driver."""
+
+    __slots__ = ("_first", "_library", "_place")
+
+    def __init__(self, library: str, place: Callable[[Any], database.Place], first: int) -> None:
+        """Say what is special of it.
+
+        :param place: where a connection leads. :param first: the position of the connection string of ``connect``.
+        """
+        self._library = library
+        self._place = place
+        self._first = first
+
+    def statement(self, name: str) -> Describe:
+        """The span of a cursor's call with a statement as the argument of this name."""
+
+        def describe(call: Call) -> SpanDraft | None:
+            return database.executed("postgresql", text(call.argument(1, name)), self._place(call.instance.connection))
+
+        return describe
+
+    def procedure(self, call: Call) -> SpanDraft | None:
+        """The span of a ``callproc``."""
+        return database.procedure("postgresql", call.argument(1, "procname"), self._place(call.instance.connection))
+
+    def connect(self, call: Call) -> SpanDraft:
+        """The span of making a connection."""
+        asked = call.args[self._first] if len(call.args) > self._first else call.kwargs.get("dsn")
+        return database.connect(self._library, "postgresql", place(asked or call.kwargs.get("conninfo"), call.kwargs))
+
+    def connected(self, call: Call, result: object, draft: SpanDraft) -> None:
+        """Where the connection leads."""
+        if not isinstance(result, BaseException):
+            database.connected(draft, self._place(result))
 
 
 def text(query: Any) -> str | None:

@@ -42,16 +42,7 @@ def rows(call: Call, result: object, draft: SpanDraft) -> None:
         database.affected(draft, int(last))
 
 
-def connect(call: Call) -> SpanDraft:
-    """The span of a ``connect``."""
-    return database.connect("asyncpg", "postgresql", libpq.place(call.argument(0, "dsn"), call.kwargs))
-
-
-def connected(call: Call, result: object, draft: SpanDraft) -> None:
-    """Where the connection leads."""
-    if not isinstance(result, BaseException):
-        database.connected(draft, place(result))
-
+DRIVER = libpq.Driver("asyncpg", place, first=0)
 
 INSTRUMENTATION = Instrumentation(
     library="asyncpg",
@@ -66,7 +57,7 @@ INSTRUMENTATION = Instrumentation(
         Target("asyncpg.connection:Connection._copy_in", statement),
         Target("asyncpg.connection:Connection._copy_out", statement),
         Target("asyncpg.connection:Connection.copy_records_to_table", copy_records),
-        Target("asyncpg.connection:connect", connect, observe=connected),
+        Target("asyncpg.connection:connect", DRIVER.connect, observe=DRIVER.connected),
         Target("asyncpg.prepared_stmt:PreparedStatement._PreparedStatement__do_execute", prepared),
         Target("asyncpg.cursor:BaseCursor._bind_exec", prepared),
         Target("asyncpg.cursor:BaseCursor._bind", prepared),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apm_run.conventions import database, libpq
-from apm_run.instrument.vocabulary import Call, Instrumentation, SpanDraft, Target
+from apm_run.instrument.vocabulary import Instrumentation, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,33 +19,16 @@ def place(connection: Any) -> database.Place:
     return database.Place(server.db, server.user, server.host, int(port) if port.isdigit() else None)
 
 
-def statement(call: Call) -> SpanDraft | None:
-    """The span of an ``execute``, ``executemany`` or ``stream``."""
-    return database.executed("postgresql", libpq.text(call.argument(1, "query")), place(call.instance.connection))
-
-
-def copy(call: Call) -> SpanDraft | None:
-    """The span of a ``copy``."""
-    return database.executed("postgresql", libpq.text(call.argument(1, "statement")), place(call.instance.connection))
-
-
-def connect(call: Call) -> SpanDraft:
-    """The span of a ``Connection.connect``."""
-    return database.connect("psycopg", "postgresql", libpq.place(call.argument(1, "conninfo"), call.kwargs))
-
-
-def connected(call: Call, result: object, draft: SpanDraft) -> None:
-    """Where the connection leads."""
-    if not isinstance(result, BaseException):
-        database.connected(draft, place(result))
+DRIVER = libpq.Driver("psycopg", place, first=1)
+_STATEMENT = DRIVER.statement("query")
 
 
 def _cursor(path: str) -> tuple[Target, ...]:
     return (
-        Target(f"{path}.execute", statement, observe=database.rows),
-        Target(f"{path}.executemany", statement, observe=database.rows),
-        Target(f"{path}.stream", statement),
-        Target(f"{path}.copy", copy),
+        Target(f"{path}.execute", _STATEMENT, observe=database.rows),
+        Target(f"{path}.executemany", _STATEMENT, observe=database.rows),
+        Target(f"{path}.stream", _STATEMENT),
+        Target(f"{path}.copy", DRIVER.statement("statement")),
     )
 
 
@@ -59,12 +42,12 @@ _SERVER = (
 
 INSTRUMENTATION = Instrumentation(
     library="psycopg",
-    versions="3.0 to 3.3",
+    versions="3.1 to 3.3",
     targets=(
         *_cursor("psycopg.cursor:Cursor"),
         *_cursor("psycopg.cursor_async:AsyncCursor"),
-        *(Target(f"{path}.execute", statement) for path in _SERVER),
-        Target("psycopg.connection:Connection.connect", connect, observe=connected),
-        Target("psycopg.connection_async:AsyncConnection.connect", connect, observe=connected),
+        *(Target(f"{path}.execute", _STATEMENT) for path in _SERVER),
+        Target("psycopg.connection:Connection.connect", DRIVER.connect, observe=DRIVER.connected),
+        Target("psycopg.connection_async:AsyncConnection.connect", DRIVER.connect, observe=DRIVER.connected),
     ),
 )

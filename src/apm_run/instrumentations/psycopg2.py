@@ -16,43 +16,14 @@ def place(connection: Any) -> database.Place:
     return database.NOWHERE if info is None else database.Place(info.dbname, info.user, info.host, info.port)
 
 
-def statement(call: Call) -> SpanDraft | None:
-    """The span of an ``execute`` or ``executemany``."""
-    return database.executed("postgresql", libpq.text(call.argument(1, "query")), place(call.instance.connection))
-
-
-def procedure(call: Call) -> SpanDraft | None:
-    """The span of a ``callproc``."""
-    return database.procedure("postgresql", call.argument(1, "procname"), place(call.instance.connection))
-
-
-def copy_expert(call: Call) -> SpanDraft | None:
-    """The span of a ``copy_expert``."""
-    return database.executed("postgresql", libpq.text(call.argument(1, "sql")), place(call.instance.connection))
-
-
-def copy_from(call: Call) -> SpanDraft | None:
-    """The span of a ``copy_from(file, table)``."""
+def copy(call: Call) -> SpanDraft | None:
+    """The span of a ``copy_from(file, table)`` or ``copy_to(file, table)``."""
     table = database.text(call.argument(2, "table"))
-    return database.executed("postgresql", table and f"COPY {table} FROM stdin", place(call.instance.connection))
+    way = "FROM stdin" if call.function.__name__ == "copy_from" else "TO stdout"
+    return database.executed("postgresql", table and f"COPY {table} {way}", place(call.instance.connection))
 
 
-def copy_to(call: Call) -> SpanDraft | None:
-    """The span of a ``copy_to(file, table)``."""
-    table = database.text(call.argument(2, "table"))
-    return database.executed("postgresql", table and f"COPY {table} TO stdout", place(call.instance.connection))
-
-
-def connect(call: Call) -> SpanDraft:
-    """The span of a ``connect``."""
-    return database.connect("psycopg2", "postgresql", libpq.place(call.argument(0, "dsn"), call.kwargs))
-
-
-def connected(call: Call, result: object, draft: SpanDraft) -> None:
-    """Where the connection leads."""
-    if not isinstance(result, BaseException):
-        database.connected(draft, place(result))
-
+DRIVER = libpq.Driver("psycopg2", place, first=0)
 
 _CURSOR = Factory(
     "cursor",
@@ -61,28 +32,26 @@ _CURSOR = Factory(
     keyword="cursor_factory",
     default="cursor_factory",
     targets=(
-        Target("execute", statement, observe=database.rows),
-        Target("executemany", statement, observe=database.rows),
-        Target("callproc", procedure),
-        Target("copy_expert", copy_expert),
-        Target("copy_from", copy_from),
-        Target("copy_to", copy_to),
+        Target("execute", DRIVER.statement("query"), observe=database.rows),
+        Target("executemany", DRIVER.statement("query"), observe=database.rows),
+        Target("callproc", DRIVER.procedure),
+        Target("copy_expert", DRIVER.statement("sql")),
+        Target("copy_from", copy),
+        Target("copy_to", copy),
     ),
+)
+_CONNECT = Factory(
+    "psycopg2._psycopg:_connect",
+    "psycopg2._psycopg:connection",
+    position=1,
+    keyword="connection_factory",
+    default="",
+    names=("psycopg2:_connect",),
+    makes=(_CURSOR,),
 )
 
 INSTRUMENTATION = Instrumentation(
     library="psycopg2",
     versions="2.8 to 2.9",
-    targets=(
-        Factory(
-            "psycopg2._psycopg:_connect",
-            "psycopg2._psycopg:connection",
-            position=1,
-            keyword="connection_factory",
-            default="",
-            names=("psycopg2:_connect",),
-            makes=(_CURSOR,),
-        ),
-        Target("psycopg2:connect", connect, observe=connected),
-    ),
+    targets=(_CONNECT, Target("psycopg2:connect", DRIVER.connect, observe=DRIVER.connected)),
 )

@@ -130,12 +130,15 @@ def soak(library: str, words: tuple[str, ...], url: str | None) -> bool:
 
 
 def resident(pid: int) -> int:
-    """KiB of a process that are in memory; 0 where it is gone."""
+    """KiB of a process that are in memory, without the files it has mapped; 0 where it is gone.
+
+    The outbox is such files: how many of its segments there are at a time depends on how busy the machine is.
+    """
     try:
         lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 if __name__ == "__main__":

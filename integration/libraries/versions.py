@@ -58,7 +58,7 @@ RELEASES = (
     _sql("psycopg2-binary", "2.8.6", "psycopg2", python="3.9"),
     _sql("psycopg2-binary", "2.9.5", "psycopg2"),
     _sql("psycopg2-binary", "", "psycopg2", python="3.13"),
-    _sql("psycopg", "3.0.18", "psycopg", "psycopg-binary==3.0.18", "psycopg-pool==3.0.3", python="3.9"),
+    _sql("psycopg", "3.1.8", "psycopg", "psycopg-binary==3.1.8", "psycopg-pool==3.1.9", python="3.9"),
     _sql("psycopg", "3.1.20", "psycopg", "psycopg-binary==3.1.20", "psycopg-pool==3.1.9"),
     _sql("psycopg", "3.2.13", "psycopg", "psycopg-pool"),  # in Python, over Debian's libpq
     _sql("psycopg", "", "psycopg", "psycopg-binary", "psycopg-pool", python="3.13"),

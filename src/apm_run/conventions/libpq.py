@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     Describe = Callable[[Call], "SpanDraft | None"]
 
-_COMPOSABLE = ("psycopg.sql", "psycopg2.sql")
 _TEMPLATE = "string.templatelib"
+_MODULES = ("psycopg.sql", "psycopg2.sql", _TEMPLATE)
 _DEEP = 20
 _PAIR = r"(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S*))"
 _KEYS = {"database": "dbname", "hostaddr": "host"}
@@ -64,7 +64,7 @@ class Driver:
 def text(query: Any) -> str | None:
     """A statement as text: a string, bytes, an ``sql.Composed`` or a template string."""
     found = database.text(query)
-    if found is not None or type(query).__module__ not in (*_COMPOSABLE, _TEMPLATE):
+    if found is not None or _kind(query) is None:
         return found
     parts: list[str] = []
     length = 0
@@ -76,16 +76,25 @@ def text(query: Any) -> str | None:
     return "".join(parts)
 
 
+def _kind(item: Any) -> type | None:
+    """The class of a driver's, or of the standard library's, that something is of or derived from."""
+    for kind in type(item).__mro__:
+        if kind.__module__ in _MODULES:
+            return kind
+    return None
+
+
 def _parts(item: Any, deep: int) -> Iterator[str]:
-    kind = type(item)
+    kind = _kind(item)
+    if kind is None:
+        yield _value(item)
+        return
     if kind.__module__ == _TEMPLATE:
         for part in item if deep else ():
             yield from (part,) if type(part) is str else _interpolated(part, deep - 1)
         return
-    held = getattr(item, "_wrapped", None) if kind.__module__ == "psycopg2.sql" else getattr(item, "_obj", None)
-    if kind.__module__ not in _COMPOSABLE:
-        yield _value(item)
-    elif kind.__name__ == "SQL" and type(held) is str:
+    held = getattr(item, "_wrapped" if kind.__module__ == "psycopg2.sql" else "_obj", None)
+    if kind.__name__ == "SQL" and type(held) is str:
         yield held
     elif kind.__name__ == "Identifier" and type(held) is tuple:
         yield ".".join(_identifier(name) for name in held)
@@ -107,7 +116,7 @@ def _interpolated(part: Any, deep: int) -> Iterator[str]:
         yield _identifier(value)
     elif form == "l":
         yield _value(value)
-    elif type(value).__module__ in (*_COMPOSABLE, _TEMPLATE):
+    elif _kind(value) is not None:
         yield from _parts(value, deep)
     else:
         yield "%s"

@@ -20,9 +20,9 @@ def facts(call: Call) -> tuple[str, database.Place]:
         return "mysql", database.NOWHERE
     version = getattr(connection, "server_version", None)
     kind = "mariadb" if type(version) is str and "MariaDB" in version else "mysql"
-    host = None if connection.unix_socket else connection.host
-    instance = connection.__dict__.get(_USED, connection.db)
-    return kind, database.Place(instance, connection.user, host, connection.port)
+    known = getattr(connection, "__dict__", {}).get
+    host = None if known("unix_socket") else known("host")
+    return kind, database.Place(known(_USED, known("db")), known("user"), host, known("port"))
 
 
 def statement(call: Call) -> SpanDraft | None:

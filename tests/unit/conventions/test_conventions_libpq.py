@@ -57,6 +57,17 @@ def test_composed(sql):
     )
 
 
+def test_what_the_program_derives(sql):
+    class Mine(sql.SQL):
+        pass
+
+    class Odd(sql.Unheard):
+        pass
+
+    assert libpq.text(Mine("select 1")) == "select 1"
+    assert libpq.text(sql.Composed([Mine("select "), Odd("x")])) == "select ?"
+
+
 def test_text_and_bytes():
     class Text(str):
         def __str__(self):

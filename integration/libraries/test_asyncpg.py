@@ -188,6 +188,27 @@ def test_a_task_that_is_cancelled(run):
     assert [fact[:2] for fact in run(main)] == [("SELECT", "unknown")]
 
 
+def test_many_tasks_on_a_pool(recorder, postgres):
+    async def main():
+        async with asyncpg.create_pool(postgres.url, min_size=3, max_size=3) as pool:
+
+            async def ask(number):
+                with recorder.running(f"task {number}"):
+                    for _ in range(3):
+                        async with pool.acquire() as connection, connection.transaction():
+                            assert await connection.fetchval(f"select {number}") == number
+
+            await asyncio.gather(*(ask(number) for number in range(50)))
+
+    asyncio.run(main())
+    asked = {transaction["id"]: transaction["name"] for transaction in recorder.transactions}
+    assert len(recorder.spans) == 150
+    for span in recorder.spans:
+        number = span["context"]["db"]["statement"].split()[1]
+        assert asked[span["transaction_id"]] == f"task {number}"
+        assert span["parent_id"] == span["transaction_id"]
+
+
 def test_a_server_that_is_down(recorder):
     async def main():
         with pytest.raises(OSError, match=r"refused|Connect"):
@@ -209,7 +230,7 @@ def test_a_connection_that_breaks(run, postgres):
         await killer.execute("select pg_terminate_backend($1)", connection.get_server_pid())
         await killer.close()
         for _ in range(7):
-            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            with pytest.raises(REFUSED):
                 await connection.execute("select 1")
 
     assert [outcome for _, outcome, statement in run(main) if statement == "select 1"] == ["failure"] * 7

@@ -153,6 +153,7 @@ def test_a_pipeline(recorder, connection):
         second = connection.execute("select 2")
         assert (first.fetchall(), second.fetchall()) == ([(1,)], [(2,)])
     assert [name for name, *_ in facts(recorder)] == ["SELECT", "INSERT INTO items", "SELECT"]
+    assert "rows_affected" not in recorder.spans[1]["context"]["db"]
 
 
 def test_transactions_are_no_spans(recorder, connection):
@@ -231,6 +232,32 @@ def test_a_pool(recorder, postgres):
         with recorder.running(), pool.connection() as connection:
             connection.execute("select 1")
     assert [name for name, *_ in facts(recorder)] == ["SELECT"]
+
+
+def test_many_tasks_on_a_pool(recorder, postgres):
+    pools = pytest.importorskip("psycopg_pool")
+
+    async def main():
+        pool = pools.AsyncConnectionPool(postgres.dsn, min_size=3, max_size=3, open=False)
+        await pool.open()
+        await pool.wait()
+
+        async def ask(number):
+            with recorder.running(f"task {number}"):
+                for _ in range(3):
+                    async with pool.connection() as connection:
+                        cursor = await connection.execute(f"select {number}")
+                        assert await cursor.fetchone() == (number,)
+
+        await asyncio.gather(*(ask(number) for number in range(50)))
+        await pool.close()
+
+    asyncio.run(main())
+    asked = {transaction["id"]: transaction["name"] for transaction in recorder.transactions}
+    assert len(recorder.spans) == 150
+    for span in recorder.spans:
+        number = span["context"]["db"]["statement"].split()[1]
+        assert asked[span["transaction_id"]] == f"task {number}"
 
 
 def test_a_program_that_looks_closely(sink, postgres):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apm_run.conventions import database, libpq
-from apm_run.instrument.vocabulary import Instrumentation, Target
+from apm_run.instrument.vocabulary import Call, Instrumentation, SpanDraft, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +19,20 @@ def place(connection: Any) -> database.Place:
     return database.Place(server.db, server.user, server.host, int(port) if port.isdigit() else None)
 
 
+def rows(call: Call, result: object, draft: SpanDraft) -> None:
+    """The rows that it has changed, which in a pipeline nobody knows yet."""
+    if getattr(call.instance.connection, "_pipeline", None) is None:
+        database.rows(call, result, draft)
+
+
 DRIVER = libpq.Driver("psycopg", place, first=1)
 _STATEMENT = DRIVER.statement("query")
 
 
 def _cursor(path: str) -> tuple[Target, ...]:
     return (
-        Target(f"{path}.execute", _STATEMENT, observe=database.rows),
-        Target(f"{path}.executemany", _STATEMENT, observe=database.rows),
+        Target(f"{path}.execute", _STATEMENT, observe=rows),
+        Target(f"{path}.executemany", _STATEMENT, observe=rows),
         Target(f"{path}.stream", _STATEMENT),
         Target(f"{path}.copy", DRIVER.statement("statement")),
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from integration.services.mariadb import MariaDB
 from integration.services.mongodb import MongoDB
+from integration.services.postgres import Postgres
 from integration.services.redis import Cluster, Redis, Sentinel
 
 
@@ -28,4 +30,18 @@ def redis_cluster():
 @pytest.fixture(scope="session")
 def mongodb_server():
     with MongoDB() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """PostgreSQL."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """MariaDB."""
+    with MariaDB() as server:
         yield server

@@ -22,7 +22,7 @@ from tests.receiver import objections
 from apm_run import config
 from apm_run.instrument import registry
 from apm_run.instrument.patch import instrument
-from apm_run.instrument.vocabulary import Exchange
+from apm_run.instrument.vocabulary import Exchange, Factory
 from apm_run.intake import encode
 from apm_run.tracer import Span, Tracer, Transaction, current
 
@@ -155,7 +155,10 @@ def _undo(target: Any) -> list[Callable[[], None]]:
     for part in path:
         holder = getattr(holder, part, None)
     names = [last, target.inject, target.finish, target.abandon] if isinstance(target, Exchange) else [last]
-    return [_restore(holder, name) for name in names if name in getattr(holder, "__dict__", ())]
+    places = [(holder, name) for name in names]
+    if isinstance(target, Factory):
+        places += [(sys.modules.get(path.partition(":")[0]), path.partition(":")[2]) for path in target.names]
+    return [_restore(holder, name) for holder, name in places if name in getattr(holder, "__dict__", ())]
 
 
 def _restore(holder: Any, name: str) -> Callable[[], None]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 from apm_run.guard import failed
-from apm_run.instrument import failures, serving, wrap
+from apm_run.instrument import decorated, failures, serving, wrap
 from apm_run.instrument.callbacks import Pair, abandoning
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
 from apm_run.instrument.place import Missing, replace, resolve
+from apm_run.instrument.quiet import Silence
 from apm_run.instrument.vocabulary import (
     Abandon,
     Annotate,
@@ -21,6 +22,7 @@ from apm_run.instrument.vocabulary import (
     Failure,
     Greenlet,
     Learn,
+    Quiet,
     Serve,
     Subscribe,
     Target,
@@ -122,17 +124,19 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Failure | Abandon | Annotate | Claim | Serve | Carry | Greenlet,
+    target: Target | Failure | Abandon | Annotate | Claim | Serve | Carry | Greenlet | Quiet,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
 ) -> Callable[..., Any]:
     if isinstance(target, Target):
-        return wrap.function(original, wrap.Interceptor(target, tracer, where))
+        return decorated.function(original, wrap.Interceptor(target, tracer, where))
     if isinstance(target, Failure):
         return failures.function(original, wrap.Interceptor(Target(where, target.describe), tracer, where))
     if isinstance(target, Abandon):
         return preceded(original, abandoning(target, original, where))
+    if isinstance(target, Quiet):
+        return decorated.function(original, Silence(tracer, where))
     if isinstance(target, Annotate):
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):

@@ -9,6 +9,7 @@ program has finished importing it. A path that is not there skips that one targe
 ``Abandon``    a function that is called where such a span will have no second callback
 ``Failure``    a function whose call is a span only where it raises
 ``Annotate``   a function that tells something about the current transaction
+``Quiet``      a function below which there are no spans: what a library does on its own account
 ``Subscribe``  the library's own hook: always preferred to wrapping
 ``Claim``      a function that makes the program a server or worker: it is not one transaction itself
 ``Serve``      a server's or framework's application: a transaction per request
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     AnyTarget = Union[
         "Target", "Exchange", "Callbacks", "Abandon", "Failure", "Annotate", "Subscribe", "Claim", "Serve", "Learn",
-        "Carry", "Greenlet", "Factory",
+        "Carry", "Greenlet", "Factory", "Quiet",
     ]  # fmt: skip
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "Greenlet",
     "Instrumentation",
     "Learn",
+    "Quiet",
     "Serve",
     "SpanDraft",
     "Subscribe",
@@ -73,7 +75,7 @@ __all__ = [
 class Target:
     """A function whose call is a span."""
 
-    __slots__ = ("describe", "entry", "observe", "path", "rewrite")
+    __slots__ = ("describe", "entry", "failing", "observe", "path", "rewrite")
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Target:
         observe: Observe | None = None,
         rewrite: Rewrite | None = None,
         entry: bool = False,
+        failing: bool = False,
     ) -> None:
         """Say how a call is reported.
 
@@ -92,12 +95,14 @@ class Target:
         :param rewrite: the arguments with the trace context headers put in, without mutating the caller's; None
             leaves them.
         :param entry: the call is a transaction of its own instead of a span.
+        :param failing: it is a span only where it fails: another one shows what it leads to otherwise.
         """
         self.path = path
         self.describe = describe
         self.observe = observe
         self.rewrite = rewrite
         self.entry = entry
+        self.failing = failing
 
 
 class Exchange:
@@ -191,6 +196,16 @@ class Annotate:
         """:param annotate: called with the call and the transaction; not called where there is none."""
         self.path = path
         self.annotate = annotate
+
+
+class Quiet:
+    """A function that is no span, and has none below it."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        """:param path: what the library does without having been asked to: a pool's reset, say."""
+        self.path = path
 
 
 class Subscribe:
@@ -298,7 +313,7 @@ class Greenlet:
 class Factory:
     """A function that makes an object of a C type, and takes the type to make as an argument."""
 
-    __slots__ = ("base", "makes", "names", "path", "position", "targets")
+    __slots__ = ("base", "default", "keyword", "makes", "names", "path", "position", "targets")
 
     def __init__(
         self,
@@ -306,14 +321,18 @@ class Factory:
         base: str,
         *,
         position: int,
+        keyword: str = "factory",
+        default: str | None = None,
         names: tuple[str, ...] = (),
         makes: tuple[Factory, ...] = (),
         targets: tuple[Target, ...] = (),
     ) -> None:
         """Say what is made.
 
-        :param base: path of the type that is made by default; its parameter is called ``factory``.
+        :param base: path of the type that is made by default.
         :param position: of the factory among the positional arguments (a method's instance is 0).
+        :param keyword: the name of its parameter.
+        :param default: None may be asked for, and is what the instance's attribute of this name says, if it has one.
         :param names: all paths under which the same function is found: it stays one function.
         :param makes: methods of the type that make another such object; their path is the method's name.
         :param targets: methods of the type that are spans; their path is the method's name.
@@ -321,6 +340,8 @@ class Factory:
         self.path = path
         self.base = base
         self.position = position
+        self.keyword = keyword
+        self.default = default
         self.names = names
         self.makes = makes
         self.targets = targets

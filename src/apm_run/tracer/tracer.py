@@ -312,6 +312,12 @@ class Tracer(Reporting):
         if span.parent.children == 1:
             span.parent.since_ns = start_ns
 
+    def forget(self, span: Span) -> None:
+        """Take back a span that has begun: it is as if it had not."""
+        span.end_ns = self._clock()
+        if span.transaction.timers is not None:
+            span.parent.children -= 1
+
     def end(self, span: Span) -> None:
         """End a span. Its stack is caught here, where it is known to be slow enough to be worth it.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults import factories, places, servers, spans, tellers
+from tests.faults import factories, places, servers, spans, tellers, within
 from tests.faults.case import Case
 
 from apm_run.instrument import registry
@@ -27,12 +27,14 @@ from apm_run.instrument.vocabulary import (
     Serve,
     Subscribe,
     Target,
+    Within,
 )
 
 #: Kind of target -> its cases, as arguments of Case; how one is checked.
 KINDS: dict[type, tuple[Any, Any]] = {
     Target: (spans.target_cases, spans.check_target),
     Exchange: (spans.exchange_cases, spans.check_exchange),
+    Within: (within.within_cases, within.check_within),
     Annotate: (tellers.annotate_cases, tellers.check_annotate),
     Claim: (tellers.annotate_cases, tellers.check_annotate),
     Subscribe: (tellers.subscribe_cases, tellers.check_subscribe),

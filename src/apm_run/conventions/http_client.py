@@ -25,7 +25,7 @@ _places: dict[tuple[str, int], tuple[str, int]] = {}
 _PLACES = 256
 
 #: Packages whose header collections have a ``copy`` that may be relied on.
-_KNOWN = frozenset(("urllib3", "requests", "httpx", "collections", "multidict"))
+_KNOWN = frozenset(("urllib3", "requests", "httpx", "collections", "multidict", "elastic_transport"))
 
 
 def request(method: Any, url: Any) -> SpanDraft | None:

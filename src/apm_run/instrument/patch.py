@@ -20,7 +20,9 @@ from apm_run.instrument.vocabulary import (
     Serve,
     Subscribe,
     Target,
+    Within,
 )
+from apm_run.instrument.within import Insider
 from apm_run.model import Call
 from apm_run.tracer import current
 
@@ -115,13 +117,15 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Annotate | Claim | Serve | Carry | Greenlet,
+    target: Target | Within | Annotate | Claim | Serve | Carry | Greenlet,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
 ) -> Callable[..., Any]:
     if isinstance(target, Target):
         return wrap.function(original, wrap.Interceptor(target, tracer, where))
+    if isinstance(target, Within):
+        return wrap.function(original, Insider(target, tracer, where))
     if isinstance(target, Annotate):
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):

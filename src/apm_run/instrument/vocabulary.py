@@ -5,6 +5,7 @@ program has finished importing it. A path that is not there skips that one targe
 
 ``Target``     a function whose call is a span, or with ``entry=True`` a transaction
 ``Exchange``   a span over several calls on one object: a request and its response
+``Within``     a function that is called while such a span runs, and knows more of it
 ``Annotate``   a function that tells something about the current transaction
 ``Subscribe``  the library's own hook: always preferred to wrapping
 ``Claim``      a function that makes the program a server or worker: it is not one transaction itself
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol, Union
 
+    from apm_run.config import Settings
     from apm_run.model import CurrentTransaction
 
     Describe = Callable[[Call], "SpanDraft | TransactionDraft | None"]
     Observe = Callable[[Call, Any, Any], None]
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]
     Rewrite = Callable[[Call, Mapping[str, str]], "Arguments | None"]
+    Tell = Callable[[Call, Any, SpanDraft, Settings], None]
 
     class ServerProtocol(Protocol):
         """How an application is called: a module of conventions."""
@@ -41,7 +44,17 @@ if TYPE_CHECKING:
             """The object to put in the place of an application."""
 
     AnyTarget = Union[
-        "Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Learn", "Carry", "Greenlet", "Factory"
+        "Target",
+        "Exchange",
+        "Within",
+        "Annotate",
+        "Subscribe",
+        "Claim",
+        "Serve",
+        "Learn",
+        "Carry",
+        "Greenlet",
+        "Factory",
     ]
 
 __all__ = [
@@ -59,6 +72,7 @@ __all__ = [
     "Subscribe",
     "Target",
     "TransactionDraft",
+    "Within",
 ]
 
 
@@ -121,6 +135,26 @@ class Exchange:
         self.abandon = abandon
         self.rewrite = rewrite
         self.observe = observe
+
+
+class Within:
+    """A function that a library calls while an exit span of its own runs: each attempt of a request, say."""
+
+    __slots__ = ("observe", "path", "rewrite", "subtypes")
+
+    def __init__(self, path: str, *subtypes: str, observe: Tell | None = None, rewrite: Rewrite | None = None) -> None:
+        """Say whose spans it is called in.
+
+        :param subtypes: of the spans; below any other, and outside of them, it goes straight through.
+        :param observe: adds to the span's draft what the call and its result tell, or the exception that it has
+            raised; the options are handed over.
+        :param rewrite: as for :class:`Target`; where the span's transaction is not sampled there is no span, and it is
+            asked at every call.
+        """
+        self.path = path
+        self.subtypes = subtypes
+        self.observe = observe
+        self.rewrite = rewrite
 
 
 class Annotate:

@@ -1,0 +1,72 @@
+"""What answers as Elasticsearch does: osmem, an emulator of OpenSearch in memory.
+
+Clients of release 8 and 9 name media types that it does not know, and want to hear the product's name: HAProxy in front
+of it says both in their words.
+"""
+
+from __future__ import annotations
+
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from integration.services import Service, packaged
+
+_SHIM = """
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend shim
+  bind 127.0.0.1:{port}
+  http-request set-var(txn.accept) req.hdr(accept)
+  http-request replace-header Content-Type application/vnd\\.elasticsearch\\+(x-ndjson|json).* application/\\1
+  http-request replace-header Accept application/vnd\\.elasticsearch\\+(x-ndjson|json).* application/\\1
+  http-request return status 503 content-type application/json string "{{}}" if {{ path_beg /unavailable }}
+  http-request return status 200 content-type application/json string "not json" if {{ path_beg /garbage }}
+  http-response set-header Content-Type %[var(txn.accept)]
+  http-response set-header X-Elastic-Product Elasticsearch
+  http-response set-header X-Found-Handling-Cluster cluster-1
+  default_backend osmem
+backend osmem
+  server osmem 127.0.0.1:{behind}
+"""
+
+
+class Osmem(Service):
+    """The emulator itself."""
+
+    def command(self) -> list[str]:
+        program = packaged("osmem_server/bin/osmem-server")
+        return [program, "-addr", f"127.0.0.1:{self.port}", "-no-stdin-watch", "-no-ja"]
+
+    def ready(self) -> bool:
+        return _answers(self.port)
+
+
+class Elasticsearch(Service):
+    """The emulator as Elasticsearch of release 8."""
+
+    commands = ("haproxy",)
+
+    def prepare(self) -> None:
+        self.behind = Osmem().__enter__()
+        (self.folder / "shim.cfg").write_text(_SHIM.format(port=self.port, behind=self.behind.port))
+
+    def command(self) -> list[str]:
+        return ["haproxy", "-db", "-f", str(self.folder / "shim.cfg")]
+
+    def ready(self) -> bool:
+        return _answers(self.port)
+
+    def clean(self) -> None:
+        if hasattr(self, "behind"):
+            self.behind.__exit__()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/", timeout=1) as response:
+            return bool(response.status == 200)
+    except (URLError, OSError):
+        return False

@@ -52,6 +52,12 @@ def request(method: Any, url: Any) -> SpanDraft | None:
     )
 
 
+def location(url: Any) -> tuple[str, str, int] | None:
+    """A URL without its userinfo, its host (an IPv6 address in brackets) and its port; None where it has none."""
+    text = _text(url)
+    return None if text is None else _split(text)
+
+
 def response(draft: SpanDraft, status: object) -> None:
     """Add the status of a response; 400 and above is a failure of the client (spec 12)."""
     if isinstance(status, int) and 100 <= status <= 999 and draft.http is not None:

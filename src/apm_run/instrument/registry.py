@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Trigger module -> files below ``apm_run.instrumentations``. A test holds it against what the files say.
 BUILT_IN: dict[str, tuple[str, ...]] = {
     "_sqlite3": ("sqlite3",),
+    "aiobotocore.client": ("botocore",),
+    "botocore.client": ("botocore",),
     "concurrent.futures.thread": ("concurrent_futures",),
     "daphne.server": ("daphne",),
     "elastic_transport._async_transport": ("elasticsearch",),

@@ -138,7 +138,10 @@ class Interceptor:
     def _observe(self, opened: Current, call: Call, result: object) -> None:
         if self.observe is not None:
             try:
-                self.observe(call, result, opened.draft)
+                draft = opened.draft
+                self.observe(call, result, draft)
+                if not self.entry and draft.links and opened.links is None:  # type: ignore[union-attr]
+                    opened.links = links(draft.links)  # type: ignore[union-attr]
             except Exception:
                 self.fault("observe")
 

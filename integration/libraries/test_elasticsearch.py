@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
+import re
 import socket
 import sys
 from contextlib import closing
+from importlib.util import find_spec
 
 import elasticsearch
 import pytest
@@ -21,14 +23,20 @@ from apm_run.tracer import current
 VERSION = elasticsearch.__version__[:2]
 #: The parameters of the client's constructor that have had other names.
 RENAMED = {"timeout": "timeout" if VERSION < (8,) else "request_timeout"}
-FILES = ("elasticsearch", "urllib3", "http_client", "requests", "httpx")
+#: What its nodes may stand on.
+BELOW = [name for name in ("urllib3", "requests", "httpx") if find_spec(name)]
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of parameters that releases give other names
+#: Parameters that releases give other names; sessions that release 7 leaves open where a node is dead.
+IGNORED = [
+    "ignore::DeprecationWarning",
+    *(["ignore::pytest.PytestUnraisableExceptionWarning"] if VERSION < (8,) else []),
+]
+pytestmark = pytest.mark.filterwarnings(*IGNORED)
 
 
 @pytest.fixture
 def recorder():
-    with instrumented(*FILES) as recorder:
+    with instrumented("elasticsearch", "http_client", *BELOW) as recorder:
         yield recorder
 
 
@@ -208,11 +216,10 @@ def test_the_programs_own_trace_context_wins(recorder, url, kind):
     with recorder.running():
         (heard,) = kind.use(url, lambda client: perform(client, "GET", "/echo", headers=headers))
     assert heard == {"traceparent": own, "tracestate": ""}
-    assert headers == {"accept": "application/json", "traceparent": own}
     with recorder.running():
         headers = {"accept": "application/json"}
         kind.use(url, lambda client: perform(client, "GET", "/echo", headers=headers))
-    assert headers == {"accept": "application/json"}
+    assert set(headers) <= {"accept", "x-elastic-client-meta"}  # which release 7 adds itself
 
 
 @both
@@ -449,9 +456,10 @@ def test_a_whole_program(url, sink, tmp_path):
     plain, done = bare("python", program), traced("python", program, url=sink.url)
     assert plain.returncode == done.returncode == 1
     assert done.stdout == plain.stdout
-    assert plain.stderr.splitlines()[-1] == done.stderr.splitlines()[-1]
+    told = [re.sub("0x[0-9a-f]+", "...", each.stderr) for each in (plain, done)]
+    assert told[0].splitlines()[-1] == told[1].splitlines()[-1]
     if sys.version_info >= (3, 11):
-        assert done.stderr == plain.stderr
+        assert told[0] == told[1]
     sink.wait(lambda sink: sink.transactions and len(sink.spans) >= 4)
     assert [line.partition(" [")[0].strip() for line in sink.tree().splitlines()] == [
         "program.py",

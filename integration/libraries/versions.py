@@ -32,15 +32,17 @@ def _served(library: str, release: str, tests: tuple[str, ...], beside: tuple[st
 _ASGI = ("uvicorn", "python-multipart", "httpx==0.27.2")
 _WSGI = ("gunicorn",)
 
+#: What takes in what whole programs report.
+_RECEIVER = ("starlette", "uvicorn")
 _ELASTICSEARCH = ("integration/libraries/test_elasticsearch.py",)
 _BOTOCORE = ("integration/libraries/test_botocore.py",)
 
 RELEASES = (
-    Release("elasticsearch", "", _ELASTICSEARCH, ("aiohttp", "requests", "httpx")),
-    Release("elasticsearch", "8.19.3", _ELASTICSEARCH, ("aiohttp", "requests", "httpx")),
-    Release("elasticsearch", "8.0.1", _ELASTICSEARCH, ("aiohttp", "requests"), "3.9"),
-    Release("elasticsearch", "7.17.12", _ELASTICSEARCH, ("aiohttp", "requests"), "3.9"),
-    Release("elasticsearch", "7.13.4", _ELASTICSEARCH, ("aiohttp", "requests", "urllib3<2"), "3.9"),
+    Release("elasticsearch", "", _ELASTICSEARCH, ("aiohttp", "requests", "httpx", *_RECEIVER)),
+    Release("elasticsearch", "8.19.3", _ELASTICSEARCH, ("aiohttp", "requests", "httpx", *_RECEIVER)),
+    Release("elasticsearch", "8.0.1", _ELASTICSEARCH, ("aiohttp", "requests", *_RECEIVER), "3.9"),
+    Release("elasticsearch", "7.17.12", _ELASTICSEARCH, ("aiohttp", "requests", *_RECEIVER), "3.9"),
+    Release("elasticsearch", "7.13.4", _ELASTICSEARCH, ("aiohttp", "requests", "urllib3<2", *_RECEIVER), "3.9"),
     _served("flask", "1.1.4", ("flask",), (*_WSGI, "markupsafe<2.1")),  # no signals without blinker
     _served("flask", "2.0.3", ("flask",), (*_WSGI, "werkzeug<2.1")),
     _served("flask", "2.2.5", ("flask",), (*_WSGI, "werkzeug<3")),

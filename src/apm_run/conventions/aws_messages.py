@@ -26,7 +26,9 @@ _QUEUE = {
 
 #: So many attributes a message may have; SNS does not deliver it to SQS with more.
 _ATTRIBUTES = 10
-#: Bytes that a request may have, the newer limit and the older one, and what the trace context may take of them.
+#: What a service counts of a message, how many bytes a request may have (the newer limit and the older one), and how
+#: near to one of them there is no room for the trace context.
+_COUNTED = ("MessageBody", "Message", "MessageAttributes")
 _LIMITS = (1 << 20, 1 << 18)
 _ROOM = 8192
 
@@ -97,12 +99,12 @@ def _carrying(entry: Any, add: Mapping[str, str]) -> Any:
 
 def _full(entries: list[Any]) -> bool:
     """Whether what is sent is so near to a limit of its size that it would be refused with more."""
-    size = sum(_size(entry) for entry in entries)
+    size = sum(_size(entry.get(part)) for entry in entries if type(entry) is dict for part in _COUNTED)
     return any(limit - _ROOM < size <= limit for limit in _LIMITS)
 
 
 def _size(value: Any) -> int:
-    """The bytes of a message's body and attributes, about."""
+    """The bytes of a message's body or attributes, about."""
     if type(value) is str:
         return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
     if type(value) is dict:

@@ -141,7 +141,7 @@ def test_names_and_outcomes(recorder, url, products, kind):
             url,
             lambda client: client.get(index=products, id="1"),
             lambda client: client.exists(index=products, id="none"),
-            lambda client: client.index(index=products, id="a/b c", body={"price": 7}),
+            lambda client: client.index(index="others", id="a/b c", body={"price": 7}),
             lambda client: client.count(index=products, body={"query": {"match_all": {}}}),
         )
         with pytest.raises(elasticsearch.NotFoundError):
@@ -149,7 +149,7 @@ def test_names_and_outcomes(recorder, url, products, kind):
     assert recorder.tree().splitlines()[1:] == [
         "  Elasticsearch: GET /products/_doc/1 [db/elasticsearch/request] success",
         "  Elasticsearch: HEAD /products/_doc/none [db/elasticsearch/request] success",
-        "  Elasticsearch: PUT /products/_doc/a%2Fb%20c [db/elasticsearch/request] success",
+        "  Elasticsearch: PUT /others/_doc/a%2Fb%20c [db/elasticsearch/request] success",
         "  Elasticsearch: POST /products/_count [db/elasticsearch/request] success",
         "  Elasticsearch: GET /products/_doc/none [db/elasticsearch/request] failure",
     ]

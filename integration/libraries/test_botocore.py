@@ -7,10 +7,12 @@ import copy
 import inspect
 import io
 import json
+import pickle
 import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import boto3
 import botocore.client
@@ -27,6 +29,8 @@ from tests.traced import bare, traced
 REGION = "eu-west-1"
 FILES = ("botocore", "urllib3", "http_client", "concurrent_futures", "threading")
 CREDENTIALS = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": REGION}
+#: It reads what it knows of a service once.
+SESSION = boto3.session.Session()
 #: One attempt, and not for long.
 ONCE = botocore.config.Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=0.3)
 
@@ -49,7 +53,7 @@ def client(url):
     made = []
 
     def client(service, endpoint=url, **options):
-        made.append(boto3.session.Session().client(service, endpoint_url=endpoint, **CREDENTIALS, **options))
+        made.append(SESSION.client(service, endpoint_url=endpoint, **CREDENTIALS, **options))
         return made[-1]
 
     yield client
@@ -140,7 +144,7 @@ def test_s3_transfer_in_threads(recorder, client, bucket):
 
 
 def test_s3_resource(recorder, url, bucket):
-    resource = boto3.session.Session().resource("s3", endpoint_url=url, **CREDENTIALS)
+    resource = SESSION.resource("s3", endpoint_url=url, **CREDENTIALS)
     with recorder.running():
         resource.Object(bucket, "k").put(Body=b"1")
         assert resource.Object(bucket, "k").get()["Body"].read() == b"1"
@@ -216,7 +220,7 @@ def test_dynamodb_whole_span(recorder, client, table, aws):
 
 def test_dynamodb_names(recorder, client, table, url):
     dynamodb = client("dynamodb")
-    items = boto3.session.Session().resource("dynamodb", endpoint_url=url, **CREDENTIALS).Table(table)
+    items = SESSION.resource("dynamodb", endpoint_url=url, **CREDENTIALS).Table(table)
     with recorder.running():
         dynamodb.list_tables()
         dynamodb.batch_get_item(RequestItems={table: {"Keys": [{"id": {"S": "1"}}]}})
@@ -570,10 +574,18 @@ def test_many_threads_do_not_mix(recorder, client, bucket):
 
 
 def test_the_client_looks_as_it_is(recorder, client):
-    for name in ("_make_api_call", "_convert_to_request_dict"):
-        function = getattr(botocore.client.BaseClient, name)
-        assert next(iter(inspect.signature(function).parameters)) == "self"
-        assert function.__qualname__.endswith(name) or hasattr(function, "__wrapped__")
+    function = botocore.client.BaseClient._make_api_call
+    assert list(inspect.signature(function).parameters) == ["self", "operation_name", "api_params"]
+    assert pickle.loads(pickle.dumps(function)) is function
+    assert type(client("sqs")).__mro__[1] is botocore.client.BaseClient
+
+
+def test_a_signed_url_is_as_without_us(recorder, client, queue):
+    sqs = client("sqs")
+    with recorder.running():
+        url = sqs.generate_presigned_url("send_message", Params={"QueueUrl": queue, "MessageBody": "one"})
+    assert "traceparent" not in url
+    assert recorder.spans == []
 
 
 # aiobotocore
@@ -621,6 +633,23 @@ def test_aiobotocore_cancelled(recorder):
         with recorder.running():
             asyncio.run(main(f"http://127.0.0.1:{listener.getsockname()[1]}"))
     assert names(recorder) == ["S3 ListBuckets [storage/s3/ListBuckets] unknown"]
+
+
+@pytest.mark.skipif(find_spec("aioboto3") is None, reason="aioboto3 wants an older botocore: a release of its own")
+def test_aioboto3(recorder, url, bucket):
+    import aioboto3
+
+    async def main():
+        async with aioboto3.Session().resource("s3", endpoint_url=url, **CREDENTIALS) as s3:
+            products = await s3.Bucket(bucket)
+            await products.upload_fileobj(io.BytesIO(b"x" * (9 << 20)), "async")
+            return [each.key async for each in products.objects.filter(Prefix="async")]
+
+    with recorder.running():
+        assert asyncio.run(main()) == ["async"]
+    found = [line.split()[1] for line in names(recorder)]
+    assert {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"} <= set(found)
+    assert {line.partition(" ")[0] for line in names(recorder)} == {"S3"}
 
 
 # A whole program

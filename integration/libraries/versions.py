@@ -38,6 +38,10 @@ _ELASTICSEARCH = ("integration/libraries/test_elasticsearch.py",)
 _BOTOCORE = ("integration/libraries/test_botocore.py",)
 
 RELEASES = (
+    Release("boto3", "", _BOTOCORE, ("aiobotocore", *_RECEIVER)),
+    Release("boto3", "1.28.17", _BOTOCORE, ("aiobotocore==2.5.4", *_RECEIVER), "3.9"),
+    Release("boto3", "1.17.106", _BOTOCORE, ("aiobotocore==1.3.3", *_RECEIVER), "3.9"),
+    Release("aioboto3", "", _BOTOCORE, _RECEIVER),
     Release("elasticsearch", "", _ELASTICSEARCH, ("aiohttp", "requests", "httpx", *_RECEIVER)),
     Release("elasticsearch", "8.19.3", _ELASTICSEARCH, ("aiohttp", "requests", "httpx", *_RECEIVER)),
     Release("elasticsearch", "8.0.1", _ELASTICSEARCH, ("aiohttp", "requests", *_RECEIVER), "3.9"),

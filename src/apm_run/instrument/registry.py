@@ -20,6 +20,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "_sqlite3": ("sqlite3",),
     "aiobotocore.client": ("botocore",),
     "botocore.client": ("botocore",),
+    "botocore.serialize": ("botocore",),
     "concurrent.futures.thread": ("concurrent_futures",),
     "daphne.server": ("daphne",),
     "elastic_transport._async_transport": ("elasticsearch",),

@@ -30,28 +30,29 @@ def response(call: Call, result: Any, draft: SpanDraft) -> None:
 
 
 def attributes(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """The call of ``_convert_to_request_dict(api_params, operation_model)`` with the trace context in its messages.
+    """The call of ``serialize_to_request(parameters, operation_model)`` with the trace context in its messages.
 
-    This late nobody sees it but the service: neither the program's own hooks nor botocore's Stubber. A URL that is
-    signed for somebody else is left alone.
+    This late nobody sees it but the service: neither the program's own hooks nor botocore's Stubber.
     """
     operation = call.argument(2, "operation_model")
-    if (call.argument(4, "context") or {}).get("is_presign_request"):
-        return None
     service = operation.service_model.service_name
     if service not in aws_messages.SERVICES:
         return None
-    found = aws_messages.carrying(service, operation.name, call.argument(1, "api_params"), add)
-    return None if found is None else call.replaced(1, "api_params", found)
+    found = aws_messages.carrying(service, operation.name, call.argument(1, "parameters"), add)
+    return None if found is None else call.replaced(1, "parameters", found)
 
 
 _CLIENTS = ("botocore.client:BaseClient", "aiobotocore.client:AioBaseClient")
+_SERIALIZERS = ("QuerySerializer", "JSONSerializer")
 
 INSTRUMENTATION = Instrumentation(
     library="botocore",
     versions="1.20 to 1.43",
     targets=(
         *(Target(f"{name}._make_api_call", request, observe=response) for name in _CLIENTS),
-        *(Within(f"{name}._convert_to_request_dict", "sqs", "sns", rewrite=attributes) for name in _CLIENTS),
+        *(
+            Within(f"botocore.serialize:{name}.serialize_to_request", *aws_messages.SERVICES, rewrite=attributes)
+            for name in _SERIALIZERS
+        ),
     ),
 )

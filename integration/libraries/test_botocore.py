@@ -524,6 +524,36 @@ def test_failures_before_and_below(recorder, client):
     assert [line.rpartition(" ")[2] for line in names(recorder)] == ["failure"] * 3
 
 
+def test_no_credentials(recorder, url, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "CONFIG_FILE": "/none",
+        "SHARED_CREDENTIALS_FILE": "/none",
+        "EC2_METADATA_DISABLED": "1",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value if value != "1" else "true")
+    s3 = boto3.session.Session().client("s3", endpoint_url=url, region_name=REGION)
+    with recorder.running(), pytest.raises(botocore.exceptions.NoCredentialsError):
+        s3.list_buckets()
+    assert names(recorder) == ["S3 ListBuckets [storage/s3/ListBuckets] failure"]
+
+
+def test_throttled(recorder, client, table):
+    """A hook that answers for the service, each time."""
+    dynamodb = client("dynamodb", config=botocore.config.Config(retries={"max_attempts": 1, "mode": "standard"}))
+    told = json.dumps({"__type": "ThrottlingException", "message": "slower"}).encode()
+
+    def throttle(request, **_):
+        return botocore.awsrequest.AWSResponse(request.url, 400, {}, Raw(told))
+
+    dynamodb.meta.events.register("before-send.dynamodb", throttle)
+    with recorder.running(), pytest.raises(botocore.exceptions.ClientError) as caught:
+        dynamodb.describe_table(TableName=table)
+    assert caught.value.response["Error"]["Code"] == "ThrottlingException"
+    assert names(recorder) == ["DynamoDB DescribeTable items [db/dynamodb/query] failure"]
+
+
 @pytest.mark.parametrize(
     ("args", "kwargs"), [((), {}), ((5, {}), {}), (("NoSuch", {}), {}), (("ListBuckets", 5), {}), ((), {"x": 1})]
 )

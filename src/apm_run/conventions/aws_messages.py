@@ -76,9 +76,15 @@ def carrying(service: str, operation: str, params: Any, add: Mapping[str, str]) 
         if type(entries) is not list or _full(entries):
             return None
         return {**params, "Entries": [_carrying(entry, add) for entry in entries]}
-    sent = (service, operation) == ("sqs", "SendMessage")
-    published = (service, operation) == ("sns", "Publish") and type(params.get("TopicArn")) is str
-    return _carrying(params, add) if (sent or published) and not _full([params]) else None
+    topic = (service, operation) == ("sns", "Publish") and _to_topic(params)
+    sent = topic or (service, operation) == ("sqs", "SendMessage")
+    return _carrying(params, add) if sent and not _full([params]) else None
+
+
+def _to_topic(params: dict[str, Any]) -> bool:
+    """Whether a message goes to a topic: telephones and their applications read no attributes of ours."""
+    found = params.get("TopicArn") or params.get("TargetArn")
+    return type(found) is str and ":endpoint/" not in found
 
 
 def _carrying(entry: Any, add: Mapping[str, str]) -> Any:

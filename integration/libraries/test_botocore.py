@@ -160,7 +160,8 @@ def test_requests_take_no_trace_context_along(recorder, client, bucket):
     s3 = client("s3")
     s3.meta.events.register("before-send.s3", lambda request, **_: seen.append(dict(request.headers)))
     files = ("botocore", "urllib3", "http_client")
-    with instrumented(*files, span_compression_enabled="true") as compressing, compressing.running():
+    options = {"span_compression_enabled": "true", "span_compression_exact_match_max_duration": "1m"}
+    with instrumented(*files, **options) as compressing, compressing.running():
         for _ in range(3):
             s3.list_objects_v2(Bucket=bucket)
     assert len(seen) == 3

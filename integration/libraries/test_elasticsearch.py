@@ -414,7 +414,7 @@ def test_many_at_once_do_not_mix(recorder, url):
 def test_the_transport_looks_as_it_is(recorder):
     if VERSION < (8,):
         from elasticsearch._async.transport import AsyncTransport
-        from elasticsearch.client import Transport
+        from elasticsearch.transport import Transport
     else:
         from elastic_transport import AsyncTransport, Transport
     for transport, awaits in ((Transport, False), (AsyncTransport, True)):

@@ -54,7 +54,7 @@ def attempt_7(call: Call, result: Any, draft: SpanDraft, settings: Settings) -> 
 _TRANSPORTS = (
     "elastic_transport._transport:Transport",
     "elastic_transport._async_transport:AsyncTransport",
-    "elasticsearch.client:Transport",
+    "elasticsearch.transport:Transport",
     "elasticsearch._async.transport:AsyncTransport",
 )
 _NODES = (

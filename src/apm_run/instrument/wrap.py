@@ -138,10 +138,10 @@ class Interceptor:
     def _observe(self, opened: Current, call: Call, result: object) -> None:
         if self.observe is not None:
             try:
-                draft = opened.draft
+                draft: Any = opened.draft
                 self.observe(call, result, draft)
-                if not self.entry and draft.links and opened.links is None:  # type: ignore[union-attr]
-                    opened.links = links(draft.links)  # type: ignore[union-attr]
+                if draft.links and not self.entry:
+                    opened.links = links(draft.links)
             except Exception:
                 self.fault("observe")
 

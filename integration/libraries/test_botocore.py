@@ -378,6 +378,32 @@ def test_no_more_than_ten_attributes(recorder, client, queue, own, expected):
     assert ("traceparent" in found, "tracestate" in found) == (own < 10, own < 9)
 
 
+def test_what_sqs_answers_is_of_what_the_program_has_sent(recorder, client, queue):
+    sqs = client("sqs")
+    own = {
+        "color": {"DataType": "String", "StringValue": "rot und grün"},
+        "bytes": {"DataType": "Binary", "BinaryValue": b"\0\1"},
+        "number": {"DataType": "Number.int", "StringValue": "5"},
+    }
+    entries = [{"Id": "1", "MessageBody": "a"}, {"Id": "2", "MessageBody": "b", "MessageAttributes": own}]
+
+    def use():
+        answers = [
+            sqs.send_message(QueueUrl=queue, MessageBody="a"),
+            sqs.send_message(QueueUrl=queue, MessageBody="b", MessageAttributes=own),
+            *sqs.send_message_batch(QueueUrl=queue, Entries=entries)["Successful"],
+        ]
+        for answer in answers:
+            answer.pop("ResponseMetadata", None)
+            answer.pop("MessageId")
+        return answers
+
+    expected = use()
+    assert ["MD5OfMessageAttributes" in answer for answer in expected] == [False, True, False, True]
+    with recorder.running():
+        assert use() == expected
+
+
 def test_the_programs_own_trace_context_wins(recorder, client, queue):
     own = {"traceparent": {"DataType": "String", "StringValue": f"00-{'a' * 32}-{'b' * 16}-01"}}
     sqs = client("sqs")

@@ -26,6 +26,7 @@ _QUEUE = {
 
 #: So many attributes a message may have; SNS does not deliver it to SQS with more.
 _ATTRIBUTES = 10
+_DIGEST = "MD5OfMessageAttributes"
 #: What a service counts of a message, how many bytes a request may have (the newer limit and the older one), and how
 #: near to one of them there is no room for the trace context.
 _COUNTED = ("MessageBody", "Message", "MessageAttributes")
@@ -118,6 +119,54 @@ def _size(value: Any) -> int:
     return len(value) if type(value) in (bytes, bytearray) else 0
 
 
+def sent(params: Any, result: Any) -> None:
+    """Let the digests that SQS answers with be those of the attributes that the program has sent."""
+    if type(params) is not dict or type(result) is not dict:
+        return
+    _digest(params, result)
+    entries = params.get("Entries")
+    if type(entries) is list:
+        known = {entry.get("Id"): entry for entry in entries if type(entry) is dict}
+        for answer in result.get("Successful", ()):
+            _digest(known.get(answer.get("Id")), answer)
+
+
+def _digest(message: Any, answer: dict[str, Any]) -> None:
+    told = answer.get(_DIGEST)
+    if type(message) is not dict or type(told) is not str or len(told) != 32:
+        return
+    attributes = message.get("MessageAttributes")
+    if not attributes:
+        del answer[_DIGEST]
+    elif type(attributes) is dict:
+        answer[_DIGEST] = digest(attributes) or told
+
+
+def digest(attributes: dict[str, Any]) -> str | None:
+    """The MD5 of a message's attributes as SQS defines it: each part behind its length, in order of their names.
+
+    None where a value is nothing that can be read again, such as a file.
+    """
+    from hashlib import md5
+
+    found = md5(usedforsecurity=False)
+    for name in sorted(attributes):
+        attribute = attributes[name]
+        text = attribute.get("StringValue")
+        value = attribute.get("BinaryValue") if text is None else text.encode()
+        if type(value) is not bytes and type(value) is not bytearray:
+            return None
+        _feed(found, name.encode())
+        _feed(found, attribute["DataType"].encode())
+        found.update(b"\2" if text is None else b"\1")
+        _feed(found, value)
+    return found.hexdigest()
+
+
+def _feed(found: Any, part: bytes) -> None:
+    found.update(len(part).to_bytes(4, "big") + part)
+
+
 # Received
 
 
@@ -149,4 +198,4 @@ def _without(message: dict[str, Any]) -> None:
     attributes = message.get("MessageAttributes")
     if attributes and not attributes.keys() - {TRACEPARENT, TRACESTATE}:
         del message["MessageAttributes"]
-        message.pop("MD5OfMessageAttributes", None)
+        message.pop(_DIGEST, None)

@@ -27,6 +27,8 @@ def response(call: Call, result: Any, draft: SpanDraft) -> None:
     aws.response(draft, result)
     if draft.action == "receive":
         aws_messages.received(draft, call.argument(2, "api_params"), result)
+    elif draft.subtype == "sqs":
+        aws_messages.sent(call.argument(2, "api_params"), result)
 
 
 def attributes(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:

@@ -232,6 +232,26 @@ def test_a_message_near_a_limit_has_no_room(size, carries):
     assert (aws_messages.carrying("sqs", "SendMessageBatch", {"Entries": entries}, ADD) is not None) == carries
 
 
+def test_digests_are_of_what_the_program_has_sent():
+    answer = {"MessageId": "1", "MD5OfMessageAttributes": "0" * 32}
+    aws_messages.sent({"MessageBody": "b"}, answer)
+    assert answer == {"MessageId": "1"}
+    answer = {"MD5OfMessageAttributes": "0" * 32}
+    aws_messages.sent({"MessageAttributes": {"a": {"DataType": "String", "StringValue": "x"}}}, answer)
+    assert len(answer["MD5OfMessageAttributes"].strip("0")) > 20
+    for params, result in ((None, answer), ({}, None), ({}, LookupError()), ({}, {"MD5OfMessageAttributes": "stub"})):
+        kept = dict(result) if type(result) is dict else result
+        aws_messages.sent(params, result)
+        assert result == kept
+    file = {"MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": open}}}
+    answer = {"MD5OfMessageAttributes": "0" * 32}
+    aws_messages.sent(file, answer)
+    assert answer == {"MD5OfMessageAttributes": "0" * 32}
+    batch = {"Successful": [{"Id": "1", "MD5OfMessageAttributes": "0" * 32}, {"Id": "9"}]}
+    aws_messages.sent({"Entries": [{"Id": "1"}, 5]}, batch)
+    assert batch == {"Successful": [{"Id": "1"}, {"Id": "9"}]}
+
+
 # Messages that are received
 
 

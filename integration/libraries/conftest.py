@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from integration.services.aws import Ministack, Moto
+from integration.services.elasticsearch import Elasticsearch
 from integration.services.mariadb import MariaDB
 from integration.services.mongodb import MongoDB
 from integration.services.postgres import Postgres
@@ -44,4 +46,17 @@ def postgres():
 def mariadb():
     """MariaDB."""
     with MariaDB() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_server():
+    with Elasticsearch() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=[Moto, Ministack], ids=["moto", "ministack"])
+def aws(request):
+    """Each emulator of AWS in turn."""
+    with request.param() as server:
         yield server

@@ -51,7 +51,21 @@ def _pymongo(release: str, python: str = "", *beside: str) -> Release:
 _DRIVERS = ("psycopg2-binary", "psycopg[binary]", "pymysql", "asyncpg", "aiosqlite", "greenlet")
 _DRIVERS_2021 = ("psycopg2-binary==2.8.6", "pymysql==1.0.3", "asyncpg==0.22.0", "aiosqlite==0.17.0", "greenlet")
 
+#: What takes in what whole programs report.
+_RECEIVER = ("starlette", "uvicorn")
+_ELASTICSEARCH = ("integration/libraries/test_elasticsearch.py",)
+_BOTOCORE = ("integration/libraries/test_botocore.py",)
+
 RELEASES = (
+    Release("boto3", "", _BOTOCORE, ("aiobotocore", *_RECEIVER)),
+    Release("boto3", "1.28.17", _BOTOCORE, ("aiobotocore==2.5.4", *_RECEIVER), "3.9"),
+    Release("boto3", "1.17.106", _BOTOCORE, ("aiobotocore==1.3.3", *_RECEIVER), "3.9"),
+    Release("aioboto3", "", _BOTOCORE, _RECEIVER),
+    Release("elasticsearch", "", _ELASTICSEARCH, ("aiohttp", "requests", "httpx", *_RECEIVER)),
+    Release("elasticsearch", "8.19.3", _ELASTICSEARCH, ("aiohttp", "requests", "httpx", *_RECEIVER)),
+    Release("elasticsearch", "8.0.1", _ELASTICSEARCH, ("aiohttp", "requests", *_RECEIVER), "3.9"),
+    Release("elasticsearch", "7.17.12", _ELASTICSEARCH, ("aiohttp", "requests", *_RECEIVER), "3.9"),
+    Release("elasticsearch", "7.13.4", _ELASTICSEARCH, ("aiohttp", "requests", "urllib3<2", *_RECEIVER), "3.9"),
     _served("flask", "1.1.4", ("flask",), (*_WSGI, "markupsafe<2.1")),  # no signals without blinker
     _served("flask", "2.0.3", ("flask",), (*_WSGI, "werkzeug<2.1")),
     _served("flask", "2.2.5", ("flask",), (*_WSGI, "werkzeug<3")),

@@ -44,7 +44,7 @@ def free_port() -> int:
 def packaged(path: str) -> str:
     """A server's program below the site-packages or ``bin`` of ``make services``; skips where it is not there."""
     for found in (PACKAGES / "bin" / path, *PACKAGES.glob(f"lib/python*/site-packages/{path}")):
-        if found.exists():
+        if found.is_file():
             return str(found)
     pytest.skip(f"{path} is not installed: make services")
 

@@ -72,7 +72,7 @@ class SpanDraft:
 
     __slots__ = (
         "action", "address", "attributes", "context", "db", "exit", "http", "links", "name", "outcome", "port",
-        "resource", "subtype", "target_name", "target_type", "type",
+        "resource", "sealed", "subtype", "target_name", "target_type", "type",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +89,7 @@ class SpanDraft:
         links: Sequence[Carrier] = (),
         address: str | None = None,
         port: int | None = None,
+        sealed: bool = False,
     ) -> None:
         """Facts of a span.
 
@@ -97,6 +98,8 @@ class SpanDraft:
         :param message: ``context.message`` with ``queue``, ``age``, ``routing_key``.
         :param links: the trace context headers of what else it has to do with: one per message (spec 16).
         :param address: network address of the destination. :param port: its port.
+        :param sealed: of an exit span: the requests that it is made of take no trace context along, since whoever
+            answers them has no use for it.
         """
         self.name = name
         self.type = type
@@ -108,6 +111,7 @@ class SpanDraft:
         self.address = address
         self.port = port
         self.links = links
+        self.sealed = sealed
         self.context: dict[str, Any] | None = None if message is None else {"message": message}
         #: ``otel.attributes``: flat names with dots.
         self.attributes: dict[str, str] | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults import callbacks, factories, places, servers, spans, tellers
+from tests.faults import callbacks, factories, places, servers, spans, tellers, within
 from tests.faults.case import Case
 
 from apm_run.instrument import registry
@@ -31,6 +31,7 @@ from apm_run.instrument.vocabulary import (
     Serve,
     Subscribe,
     Target,
+    Within,
 )
 
 #: Kind of target -> its cases, as arguments of Case; how one is checked.
@@ -40,6 +41,7 @@ KINDS: dict[type, tuple[Any, Any]] = {
     Callbacks: (callbacks.callbacks_cases, callbacks.check_callbacks),
     Abandon: (callbacks.abandon_cases, callbacks.check_abandon),
     Failure: (callbacks.failure_cases, callbacks.check_failure),
+    Within: (within.within_cases, within.check_within),
     Annotate: (tellers.annotate_cases, tellers.check_annotate),
     Claim: (tellers.annotate_cases, tellers.check_annotate),
     Subscribe: (tellers.subscribe_cases, tellers.check_subscribe),

@@ -126,6 +126,7 @@ def instrumented(*files: str, **options: str) -> Iterator[Recorder]:
             instrumentation = registry.load(file)
             for module in sorted(instrumentation.triggers() - _OTHERS):
                 _import(module)
+            assert instrumentation.triggers() & sys.modules.keys(), f"{file}: it is not installed"
             for target in instrumentation.targets:
                 undo += _undo(target)
             for module in sorted(instrumentation.triggers() & sys.modules.keys()):

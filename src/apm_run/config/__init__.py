@@ -103,6 +103,7 @@ class Settings:
     capture_body: str
     capture_body_content_types: tuple[Matcher, ...]
     long_field_max_length: int
+    elasticsearch_capture_body_urls: tuple[Matcher, ...]
     sanitize_field_names: tuple[Matcher, ...]
     breakdown_metrics: bool
     metrics_interval: float

@@ -605,6 +605,15 @@ OPTIONS: tuple[Option, ...] = (
         "2000",
     ),
     Option(
+        "elasticsearch_capture_body_urls",
+        parse.wildcards(),
+        "*/_search, */_search/template, */_msearch, */_msearch/template, */_async_search, */_count, */_sql, "
+        "*/_eql/search",
+        _DATA,
+        "Requests to Elasticsearch whose path matches show their body as the statement.",
+        "*/_search, */_count",
+    ),
+    Option(
         "sanitize_field_names",
         parse.wildcards(),
         "password, passwd, pwd, secret, *key, *token*, *session*, *credit*, *card*, *auth*, set-cookie, *principal*",

@@ -25,7 +25,7 @@ _places: dict[tuple[str, int], tuple[str, int]] = {}
 _PLACES = 256
 
 #: Packages whose header collections have a ``copy`` that may be relied on.
-_KNOWN = frozenset(("urllib3", "requests", "httpx", "collections", "multidict"))
+_KNOWN = frozenset(("urllib3", "requests", "httpx", "collections", "multidict", "elastic_transport"))
 
 
 def request(method: Any, url: Any) -> SpanDraft | None:
@@ -50,6 +50,12 @@ def request(method: Any, url: Any) -> SpanDraft | None:
         address=host[1:-1] if host[0] == "[" else host,
         port=port,
     )
+
+
+def location(url: Any) -> tuple[str, str, int] | None:
+    """A URL without its userinfo, its host (an IPv6 address in brackets) and its port; None where it has none."""
+    text = _text(url)
+    return None if text is None else _split(text)
 
 
 def response(draft: SpanDraft, status: object) -> None:

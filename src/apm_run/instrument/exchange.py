@@ -24,11 +24,12 @@ _NOTHING: tuple[Any, ...] = (None, None, None, (), {})
 def exchange(target: Exchange, tracer: Tracer, where: str) -> dict[str, Make]:
     """The makers of the wrappers of an exchange's methods, by the method's name."""
     interceptor = wrap.Interceptor(Target(target.path, target.describe, observe=target.observe), tracer, where)
+    interceptor.idle = target.rewrite is None
 
     def begin(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             opened = call = None
-            parent = interceptor.running()
+            parent = interceptor.parent()
             state = _state(args)
             if state is not None and parent is not None:
                 call = Call(original, args, kwargs)

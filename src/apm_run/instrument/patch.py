@@ -26,7 +26,9 @@ from apm_run.instrument.vocabulary import (
     Serve,
     Subscribe,
     Target,
+    Within,
 )
+from apm_run.instrument.within import Insider
 from apm_run.model import Call
 from apm_run.tracer import current
 
@@ -124,7 +126,7 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Failure | Abandon | Annotate | Claim | Serve | Carry | Greenlet | Quiet,
+    target: Target | Within | Failure | Abandon | Annotate | Claim | Serve | Carry | Greenlet | Quiet,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
@@ -137,6 +139,8 @@ def _wrapper(
         return preceded(original, abandoning(target, original, where))
     if isinstance(target, Quiet):
         return decorated.function(original, Silence(tracer, where))
+    if isinstance(target, Within):
+        return wrap.function(original, Insider(target, tracer, where))
     if isinstance(target, Annotate):
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):

@@ -8,6 +8,7 @@ program has finished importing it. A path that is not there skips that one targe
 ``Callbacks``  a span that one callback of the library's begins and another ends
 ``Abandon``    a function that is called where such a span will have no second callback
 ``Failure``    a function whose call is a span only where it raises
+``Within``     a function that is called while such a span runs, and knows more of it
 ``Annotate``   a function that tells something about the current transaction
 ``Quiet``      a function below which there are no spans: what a library does on its own account
 ``Subscribe``  the library's own hook: always preferred to wrapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     Observe = Callable[[Call, Any, Any], None]
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]
     Rewrite = Callable[[Call, Mapping[str, str]], "Arguments | None"]
+    Tell = Callable[[Call, Any, SpanDraft, Settings], None]
 
     class ServerProtocol(Protocol):
         """How an application is called: a module of conventions."""
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
             """The object to put in the place of an application."""
 
     AnyTarget = Union[
-        "Target", "Exchange", "Callbacks", "Abandon", "Failure", "Annotate", "Subscribe", "Claim", "Serve", "Learn",
-        "Carry", "Greenlet", "Factory", "Quiet",
+        "Target", "Exchange", "Within", "Callbacks", "Abandon", "Failure", "Annotate", "Subscribe", "Claim", "Serve",
+        "Learn", "Carry", "Greenlet", "Factory", "Quiet",
     ]  # fmt: skip
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     "Subscribe",
     "Target",
     "TransactionDraft",
+    "Within",
 ]
 
 
@@ -185,6 +188,26 @@ class Failure:
         """:param describe: the facts of the span, or None: this failure is none."""
         self.path = path
         self.describe = describe
+
+
+class Within:
+    """A function that a library calls while an exit span of its own runs: each attempt of a request, say."""
+
+    __slots__ = ("observe", "path", "rewrite", "subtypes")
+
+    def __init__(self, path: str, *subtypes: str, observe: Tell | None = None, rewrite: Rewrite | None = None) -> None:
+        """Say whose spans it is called in.
+
+        :param subtypes: of the spans; below any other, and outside of them, it goes straight through.
+        :param observe: adds to the span's draft what the call and its result tell, or the exception that it has
+            raised; the options are handed over.
+        :param rewrite: as for :class:`Target`; where the span's transaction is not sampled there is no span, and it is
+            asked at every call.
+        """
+        self.path = path
+        self.subtypes = subtypes
+        self.observe = observe
+        self.rewrite = rewrite
 
 
 class Annotate:

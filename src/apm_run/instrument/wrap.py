@@ -81,9 +81,9 @@ class Interceptor:
             found = tracer.resume(found)
             if found is None:
                 return None
-        if self.idle and ((found.exit and not found.end_ns) or not found.transaction.sampled):
-            return None
-        return found
+        if found.exit and not found.end_ns:
+            return None if self.idle or (found.draft.sealed and not self.entry) else found  # type: ignore[union-attr]
+        return None if self.idle and not found.transaction.sampled else found
 
     def open(self, parent: Current | None, call: Call) -> tuple[Current | None, tuple[Any, ...], dict[str, Any]]:
         """Describe the call, begin its span (or transaction) and put the trace context in.
@@ -106,14 +106,19 @@ class Interceptor:
         except Exception:
             self.fault("describe")
         if self.rewrite is not None and sender is not None:
-            try:
-                rewritten = self.rewrite(call, self.tracer.headers(sender))
-                if rewritten is not None:
-                    args, kwargs = rewritten
-                    return opened, tuple(args), dict(kwargs)
-            except Exception:
-                self.fault("rewrite")
+            return opened, *self.rewritten(call, sender)
         return opened, call.args, call.kwargs  # type: ignore[return-value]
+
+    def rewritten(self, call: Call, sender: Current) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with the trace context put in, or as they are."""
+        try:
+            found = self.rewrite(call, self.tracer.headers(sender))  # type: ignore[misc]
+            if found is not None:
+                args, kwargs = found
+                return tuple(args), dict(kwargs)
+        except Exception:
+            self.fault("rewrite")
+        return call.args, call.kwargs  # type: ignore[return-value]
 
     def _enter(self, parent: Current | None, call: Call) -> Current | None:
         if self.failures >= TOLERATED or not self.tracer.active:
@@ -134,7 +139,10 @@ class Interceptor:
     def _observe(self, opened: Current, call: Call, result: object) -> None:
         if self.observe is not None:
             try:
-                self.observe(call, result, opened.draft)
+                draft: Any = opened.draft
+                self.observe(call, result, draft)
+                if draft.links and not self.entry:
+                    opened.links = links(draft.links)
             except Exception:
                 self.fault("observe")
 

@@ -21,6 +21,11 @@ SANITIZED = [
     *("set-cookie", "*principal*"),
 ]
 
+SEARCHES = [
+    *("*/_search", "*/_search/template", "*/_msearch", "*/_msearch/template", "*/_async_search", "*/_count"),
+    *("*/_sql", "*/_eql/search"),
+]
+
 
 def load(**environ: str) -> tuple[config.Settings, list[str]]:
     settings, problems = config.load(environ)
@@ -96,6 +101,7 @@ def test_defaults() -> None:
             map(Matcher, ("application/x-www-form-urlencoded*", "text/*", "application/json*", "application/xml*"))
         ),
         "long_field_max_length": 10_000,
+        "elasticsearch_capture_body_urls": tuple(map(Matcher, SEARCHES)),
         "sanitize_field_names": tuple(map(Matcher, SANITIZED)),
         "breakdown_metrics": True,
         "metrics_interval": 30.0,

@@ -296,3 +296,14 @@ def test_a_target_without_rewrite_does_nothing_below_a_leaf(engine):
     with engine.transaction(), running(current.get()):
         assert outer() == 1
     assert described == []
+
+
+def test_what_has_come_is_linked_to_once_it_is_known(engine):
+    def observe(call, result, draft):
+        draft.links = [{"traceparent": [value]} for value in result]
+
+    wrapper = engine.wrap(lambda: [f"00-{'a' * 32}-{'b' * 16}-01", "odd"], exit_span, observe=observe)
+    with engine.transaction() as transaction:
+        wrapper()
+    (span,) = engine.sink.spans(transaction)
+    assert span.links == [{"trace_id": "a" * 32, "span_id": "b" * 16}]

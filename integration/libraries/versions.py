@@ -43,6 +43,8 @@ def _pymongo(release: str, python: str = "", *beside: str) -> Release:
     return Release("pymongo", release, ("integration/libraries/test_pymongo.py",), (*_SINK, *beside), python)
 
 
+_GRPC = ("tests/instrumentations/test_grpc.py", "tests/instrumentations/test_grpc_aio.py")
+
 RELEASES = (
     _served("flask", "1.1.4", ("flask",), (*_WSGI, "markupsafe<2.1")),  # no signals without blinker
     _served("flask", "2.0.3", ("flask",), (*_WSGI, "werkzeug<2.1")),
@@ -73,4 +75,10 @@ RELEASES = (
     _pymongo("4.9.2", "3.12", "motor==3.6.1"),  # two APIs made from one source
     _pymongo("4.13.2", "3.12"),  # AsyncMongoClient is stable
     _pymongo("", "", "motor"),
+    _served("grpcio", "1.54.3", ("grpc_programs",), ()),
+    Release("grpcio", "1.48.2", _GRPC, ("grpcio-health-checking==1.48.2", "protobuf<4"), "3.9"),
+    Release("grpcio", "1.54.3", _GRPC, ("grpcio-health-checking==1.54.3",), "3.11"),
+    Release("grpcio", "1.62.3", _GRPC, ("grpcio-health-checking==1.62.3",), "3.12"),  # methods may be registered
+    Release("grpcio", "1.68.1", _GRPC, ("grpcio-health-checking==1.68.1",), "3.13"),
+    Release("grpcio", "", _GRPC, ("grpcio-health-checking",), "3.13"),
 )

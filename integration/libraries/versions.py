@@ -55,6 +55,7 @@ _DRIVERS_2021 = ("psycopg2-binary==2.8.6", "pymysql==1.0.3", "asyncpg==0.22.0", 
 _RECEIVER = ("starlette", "uvicorn")
 _ELASTICSEARCH = ("integration/libraries/test_elasticsearch.py",)
 _BOTOCORE = ("integration/libraries/test_botocore.py",)
+_GRPC = ("tests/instrumentations/test_grpc.py", "tests/instrumentations/test_grpc_aio.py")
 
 RELEASES = (
     Release("boto3", "", _BOTOCORE, ("aiobotocore", *_RECEIVER)),
@@ -114,4 +115,10 @@ RELEASES = (
     _sql("sqlalchemy", "", "sqlalchemy", *_DRIVERS, python="3.13"),
     Release("aiosqlite", "0.17.0", ("tests/instrumentations/test_aiosqlite.py",), python="3.9"),
     Release("aiosqlite", "", ("tests/instrumentations/test_aiosqlite.py",)),
+    _served("grpcio", "1.54.3", ("grpc_programs",), ()),
+    Release("grpcio", "1.48.2", _GRPC, ("grpcio-health-checking==1.48.2", "protobuf<4"), "3.9"),
+    Release("grpcio", "1.54.3", _GRPC, ("grpcio-health-checking==1.54.3",), "3.11"),
+    Release("grpcio", "1.62.3", _GRPC, ("grpcio-health-checking==1.62.3",), "3.12"),  # methods may be registered
+    Release("grpcio", "1.68.1", _GRPC, ("grpcio-health-checking==1.68.1",), "3.13"),
+    Release("grpcio", "", _GRPC, ("grpcio-health-checking",), "3.13"),
 )

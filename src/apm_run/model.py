@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         sampled: bool
         route_prefix: str
         context: dict[str, Any]
+        #: What ``describe`` has said of it, where it is an entry.
+        draft: TransactionDraft | None
 
         def set_name(self, name: str) -> None:
             """Name it by its route or handler, unless the user has named it."""
@@ -167,9 +169,10 @@ class TransactionDraft:
 
     :ivar result: what Kibana shows of how it went, such as ``HTTP 2xx``, ``OK`` or a job's state.
     :ivar outcome: of it; None: a failure if it has raised.
+    :ivar unhandled: whether an exception that leaves it is an error; None: unless the outcome is another than failure.
     """
 
-    __slots__ = ("carrier", "framework", "links", "message", "name", "outcome", "result", "type")
+    __slots__ = ("carrier", "framework", "links", "message", "name", "outcome", "result", "type", "unhandled")
 
     def __init__(
         self,
@@ -195,3 +198,4 @@ class TransactionDraft:
         self.framework = framework
         self.result: str | None = None
         self.outcome: str | None = None
+        self.unhandled: bool | None = None

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults import callbacks, factories, places, servers, spans, tellers, within
+from tests.faults import callbacks, endings, factories, places, servers, spans, tellers, within
 from tests.faults.case import Case
 
 from apm_run.instrument import registry
 from apm_run.instrument.vocabulary import (
     Abandon,
     Annotate,
+    Apart,
     Callbacks,
     Carry,
     Claim,
@@ -28,6 +29,7 @@ from apm_run.instrument.vocabulary import (
     Greenlet,
     Learn,
     Quiet,
+    Remember,
     Serve,
     Subscribe,
     Target,
@@ -43,6 +45,8 @@ KINDS: dict[type, tuple[Any, Any]] = {
     Failure: (callbacks.failure_cases, callbacks.check_failure),
     Within: (within.within_cases, within.check_within),
     Annotate: (tellers.annotate_cases, tellers.check_annotate),
+    Remember: (endings.remember_cases, endings.check_remember),
+    Apart: (endings.apart_cases, endings.check_apart),
     Claim: (tellers.annotate_cases, tellers.check_annotate),
     Subscribe: (tellers.subscribe_cases, tellers.check_subscribe),
     Quiet: (spans.quiet_cases, spans.check_quiet),
@@ -58,6 +62,8 @@ def cases_of(file: str, target: Any) -> Iterator[Case]:
     """The cases of one target."""
     assert type(target) in KINDS, f"{file}: a kind of target that the matrix does not know"
     arguments, check = KINDS[type(target)]
+    if isinstance(target, Target) and target.until is not None:
+        arguments, check = endings.ending_cases, endings.check_ending
     for each in arguments(target):
         yield Case(file, target, check, *each)
 

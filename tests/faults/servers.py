@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from tests.faults.case import Case, leaf
 from tests.faults.program import Program, Theirs, fault, finished
 
 from apm_run import guard
-from apm_run.conventions import asgi, wsgi
+from apm_run.conventions import asgi, grpc_aio, wsgi
 from apm_run.instrument.vocabulary import Serve
 
 
 def serve_cases(target: Serve) -> Iterator[tuple[str, ...]]:
-    assert target.protocol in (wsgi, asgi), "a protocol that the matrix does not know"
+    assert target.protocol in (wsgi, asgi, grpc_aio), "a protocol that the matrix does not know"
     whole = _whole(target)
     kind = "plain" if target.protocol is wsgi else "coroutine"
     for step in ("none", "method" if whole else "application", "begin_transaction", "end_transaction", "capture"):
@@ -56,7 +56,9 @@ class Served:
         self.request = dict(ENVIRON if protocol is wsgi else SCOPE)
 
     def app(self) -> Any:
-        """The application; as a method it is called with an instance before."""
+        """The application; as a method it is called with an instance before. Of gRPC it is the interceptors."""
+        if self.protocol is grpc_aio:
+            return (SimpleNamespace(),)
 
         def wsgi_app(*args: Any) -> Any:
             environ, start_response = args[-2:]
@@ -82,9 +84,12 @@ class Served:
             self.sent.append(message["type"])
 
         try:
-            if self.protocol is wsgi:
+            if self.protocol is grpc_aio:
+                self.sent.append(self._call(app))
+                expected: list[Any] = [self.program.result]
+            elif self.protocol is wsgi:
                 self.sent.append(list(app(self.request, start_response)))
-                expected: list[Any] = [("200 OK", [("Name", "value")]), [b"body"]]
+                expected = [("200 OK", [("Name", "value")]), [b"body"]]
             else:
                 assert finished(app(self.request, None, send)) is None
                 expected = ["http.response.start", "http.response.body"]
@@ -95,6 +100,27 @@ class Served:
         assert self.sent == expected, self.sent
         ((args, _),) = self.program.calls
         assert args[0] is self.request, "another request"
+
+    def _call(self, interceptors: Any) -> Any:
+        """What comes of a call, asked of the first of these interceptors, if that is ours, or else of its handler."""
+
+        async def behavior(request: Any, context: Any) -> Any:
+            return self.program.act(request, context)
+
+        async def handler(details: Any) -> Any:
+            return SimpleNamespace(
+                request_streaming=False,
+                response_streaming=False,
+                request_deserializer=None,
+                response_serializer=None,
+                unary_unary=behavior,
+            )
+
+        details = SimpleNamespace(method="/package.Service/Method", invocation_metadata=())
+        context = SimpleNamespace(invocation_metadata=tuple, code=lambda: None)
+        ours = interceptors[0] if len(interceptors) > 1 else None
+        found = finished(handler(details) if ours is None else ours.intercept_service(handler, details))
+        return finished(found.unary_unary(self.request, context))
 
 
 def check_serve(case: Case) -> None:

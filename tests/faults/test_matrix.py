@@ -58,6 +58,8 @@ def nothing(*_):
 TARGETS = {
     "span": vocabulary.Target("library:Client.send", nothing, observe=nothing, rewrite=nothing),
     "function": vocabulary.Target("library:send", nothing, observe=nothing),
+    "ending": vocabulary.Target("library:Client.stream", nothing, observe=nothing, rewrite=nothing, until=nothing),
+    "entry that ends later": vocabulary.Target("library:serve", nothing, entry=True, until=nothing),
     "entry": vocabulary.Target("library:Worker.run", nothing, observe=nothing, entry=True),
     "exchange": vocabulary.Exchange(
         "library:Connection.put", nothing, inject="end", finish="response", abandon="close", rewrite=nothing
@@ -66,6 +68,8 @@ TARGETS = {
     "abandon": vocabulary.Abandon("library:Connection.close", "library:register", nothing),
     "failure": vocabulary.Failure("library:connect", nothing),
     "carry": vocabulary.Carry("library:submit", 2),
+    "remember": vocabulary.Remember("library:Channel.__init__", nothing),
+    "apart": vocabulary.Apart("library:Channel.listen"),
     "claim": vocabulary.Claim("library:Server.run"),
     "application": vocabulary.Serve("library:application", wsgi, itself=True),
 }

@@ -30,12 +30,14 @@ def begin(tracer: Tracer, draft: TransactionDraft) -> Transaction:
 
 def fail(transaction: Transaction, error: BaseException) -> None:
     """It has raised: an error that nobody handled, unless its library says that it is none."""
-    said = None if transaction.draft is None else transaction.draft.outcome
+    draft = transaction.draft
+    said, unhandled = (None, None) if draft is None else (draft.outcome, draft.unhandled)
     if not isinstance(error, Exception):
         transaction.outcome = transaction.outcome or said or UNKNOWN
-    elif said is None or said == FAILURE:
+        return
+    if said in (None, FAILURE) if unhandled is None else unhandled:
         transaction.capture(error, handled=False)
-        transaction.outcome = transaction.outcome or FAILURE
+    transaction.outcome = transaction.outcome or said or FAILURE
 
 
 def end(transaction: Transaction) -> None:

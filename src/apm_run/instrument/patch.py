@@ -7,6 +7,7 @@ import sys
 from apm_run.guard import failed
 from apm_run.instrument import decorated, failures, serving, wrap
 from apm_run.instrument.callbacks import Pair, abandoning
+from apm_run.instrument.ending import ending
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
 from apm_run.instrument.place import Missing, replace, resolve
@@ -14,6 +15,7 @@ from apm_run.instrument.quiet import Silence
 from apm_run.instrument.vocabulary import (
     Abandon,
     Annotate,
+    Apart,
     Callbacks,
     Carry,
     Claim,
@@ -23,6 +25,7 @@ from apm_run.instrument.vocabulary import (
     Greenlet,
     Learn,
     Quiet,
+    Remember,
     Serve,
     Subscribe,
     Target,
@@ -126,13 +129,16 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Within | Failure | Abandon | Annotate | Claim | Serve | Carry | Greenlet | Quiet,
+    target: AnyTarget,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
 ) -> Callable[..., Any]:
     if isinstance(target, Target):
-        return decorated.function(original, wrap.Interceptor(target, tracer, where))
+        interceptor = wrap.Interceptor(target, tracer, where)
+        if target.until is None:
+            return decorated.function(original, interceptor)
+        return ending(plain(original), interceptor, target.until)
     if isinstance(target, Failure):
         return failures.function(original, wrap.Interceptor(Target(where, target.describe), tracer, where))
     if isinstance(target, Abandon):
@@ -145,11 +151,22 @@ def _wrapper(
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):
         return preceded(original, _claiming(tracer, where))
+    if isinstance(target, Remember):
+        return wrap.dressed(_remembering(target, plain(original), where), original)
     if isinstance(target, Carry):
         return wrap.dressed(_carrying(target, original), original)
+    if isinstance(target, Apart):
+        return wrap.dressed(_apart(original), original)
     if isinstance(target, Greenlet):
         return wrap.dressed(_making(original, where), original)
-    return wrap.dressed(serving.calls(target, original, tracer, where), original)
+    return wrap.dressed(serving.calls(target, original, tracer, where), original)  # type: ignore[arg-type]
+
+
+def plain(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which must be no coroutine or generator function: what it returns is what it does."""
+    if wrap.kind(original):
+        raise Missing("no plain function")
+    return original
 
 
 def preceded(
@@ -200,6 +217,51 @@ def _annotating(
                 failed(f"{where}: annotate")
 
     return tell
+
+
+def _remembering(target: Remember, original: Callable[..., Any], where: str) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = original(*args, **kwargs)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+        try:
+            target.keep(Call(original, args, kwargs))
+        except Exception:
+            failed(f"{where}: facts")
+        return result
+
+    return wrapper
+
+
+def _apart(original: Callable[..., Any]) -> Callable[..., Any]:
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        running = current.get()
+        current.set(None)
+        try:
+            return original(*args, **kwargs)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+        finally:
+            current.set(running)
+
+    async def awaiting(*args: Any, **kwargs: Any) -> Any:
+        running = current.get()
+        current.set(None)
+        try:
+            return await original(*args, **kwargs)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+        finally:
+            current.set(running)
+
+    kind = wrap.kind(original)
+    if kind not in (0, wrap.COROUTINE):
+        raise Missing("a generator function")
+    return awaiting if kind else calling
 
 
 def _claiming(tracer: Tracer, where: str) -> Callable[[tuple[Any, ...], dict[str, Any]], None]:

@@ -11,11 +11,13 @@ program has finished importing it. A path that is not there skips that one targe
 ``Within``     a function that is called while such a span runs, and knows more of it
 ``Annotate``   a function that tells something about the current transaction
 ``Quiet``      a function below which there are no spans: what a library does on its own account
+``Remember``   a function that tells something of an object which a later ``describe`` asks for
 ``Subscribe``  the library's own hook: always preferred to wrapping
 ``Claim``      a function that makes the program a server or worker: it is not one transaction itself
 ``Serve``      a server's or framework's application: a transaction per request
 ``Learn``      something that tells, once it is there, which other targets this program has
 ``Carry``      a function that takes work which runs elsewhere: the current span goes along
+``Apart``      a function that starts what outlives its call and belongs to no span
 ``Greenlet``   a function that makes a greenlet, or the hook that is told of them: the current span goes along
 ``Factory``    a type implemented in C, which no attribute can be set on: it is made through a subclass
 """
@@ -28,12 +30,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol, Union
+    from weakref import ref
 
     from apm_run.config import Settings
     from apm_run.model import CurrentTransaction
 
     Describe = Callable[[Call], "SpanDraft | TransactionDraft | None"]
     Observe = Callable[[Call, Any, Any], None]
+    Until = Callable[[Call, Any, Callable[..., None]], Any]
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]
     Rewrite = Callable[[Call, Mapping[str, str]], "Arguments | None"]
     Tell = Callable[[Call, Any, SpanDraft, Settings], None]
@@ -48,13 +52,16 @@ if TYPE_CHECKING:
             """The object to put in the place of an application."""
 
     AnyTarget = Union[
-        "Target", "Exchange", "Within", "Callbacks", "Abandon", "Failure", "Annotate", "Subscribe", "Claim", "Serve",
-        "Learn", "Carry", "Greenlet", "Factory", "Quiet",
+        "Target", "Exchange", "Within", "Callbacks", "Abandon", "Failure", "Annotate", "Remember", "Subscribe", "Claim",
+        "Serve", "Learn", "Carry", "Apart", "Greenlet", "Factory", "Quiet",
     ]  # fmt: skip
+else:
+    from _weakref import ref
 
 __all__ = [
     "Abandon",
     "Annotate",
+    "Apart",
     "Call",
     "Callbacks",
     "Carry",
@@ -66,6 +73,7 @@ __all__ = [
     "Instrumentation",
     "Learn",
     "Quiet",
+    "Remember",
     "Serve",
     "SpanDraft",
     "Subscribe",
@@ -78,7 +86,7 @@ __all__ = [
 class Target:
     """A function whose call is a span."""
 
-    __slots__ = ("describe", "entry", "failing", "observe", "path", "rewrite")
+    __slots__ = ("describe", "entry", "failing", "observe", "path", "rewrite", "until")
 
     def __init__(
         self,
@@ -89,6 +97,7 @@ class Target:
         rewrite: Rewrite | None = None,
         entry: bool = False,
         failing: bool = False,
+        until: Until | None = None,
     ) -> None:
         """Say how a call is reported.
 
@@ -99,6 +108,12 @@ class Target:
             leaves them.
         :param entry: the call is a transaction of its own instead of a span.
         :param failing: it is a span only where it fails: another one shows what it leads to otherwise.
+        :param until: what the call begins (a stream, a future) may end later: called with the call, its result and
+            a function that ends the span, for the library's own hook to call with whatever it likes. It returns what
+            will then know how it went, which is the result for ``observe``, whose call has no arguments then; None:
+            it has ended with the call. A span is never current, so what else the call has begun is none of it. The
+            end comes too where the library forgets that function: then ``observe`` has None for a result, or what is
+            left of what would have known.
         """
         self.path = path
         self.describe = describe
@@ -106,6 +121,7 @@ class Target:
         self.rewrite = rewrite
         self.entry = entry
         self.failing = failing
+        self.until = until
 
 
 class Exchange:
@@ -231,6 +247,33 @@ class Quiet:
         self.path = path
 
 
+class Remember:
+    """A function that, once it has run, tells something of an object, for a later ``describe`` to ask for.
+
+    For objects that do not tell it themselves: what a connection in C leads to, say.
+    """
+
+    __slots__ = ("_known", "facts", "path")
+
+    def __init__(self, path: str, facts: Callable[[Call], tuple[object, object, Any]]) -> None:
+        """:param facts: the object, one that keeps it alive and takes weak references, and what is to be known."""
+        self.path = path
+        self.facts = facts
+        #: By the identity of the object: the reference that ends it, and what is known.
+        self._known: dict[int, tuple[ref[object], Any]] = {}
+
+    def keep(self, call: Call) -> None:
+        """Remember what a call has told."""
+        thing, owner, fact = self.facts(call)
+        key, known = id(thing), self._known
+        known[key] = ref(owner, lambda _: known.pop(key, None)), fact
+
+    def of(self, thing: object) -> Any:
+        """What is known of an object, or None."""
+        found = self._known.get(id(thing))
+        return None if found is None else found[1]
+
+
 class Subscribe:
     """A hook of the library's own."""
 
@@ -314,6 +357,19 @@ class Carry:
         """:param position: of the argument that is the work (a method's instance is 0); it is always positional."""
         self.path = path
         self.position = position
+
+
+class Apart:
+    """A function that starts a thread or task which serves whoever comes next.
+
+    It would take along what is current now, and everything that it ever does would belong there.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        """:param path: a function, or a coroutine function: nothing is current while it runs."""
+        self.path = path
 
 
 class Greenlet:

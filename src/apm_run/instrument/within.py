@@ -44,7 +44,7 @@ class Insider(wrap.Interceptor):
             args, kwargs = self.rewritten(call, parent)
         return (parent if parent is not None and parent.exit else None), args, kwargs  # type: ignore[return-value]
 
-    def close(self, opened: Current, call: Call, result: object) -> None:
+    def close(self, opened: Current, call: Call, result: object, *, here: bool = True) -> None:
         """Tell of the result, or of the exception."""
         if self.tell is not None:
             try:
@@ -57,7 +57,7 @@ class Insider(wrap.Interceptor):
         if isinstance(error, Exception):
             self.close(opened, call, error)
 
-    def end(self, opened: Current, forget: bool = False) -> None:
+    def end(self, opened: Current, forget: bool = False, *, here: bool = True) -> None:
         """It goes on."""
 
 

@@ -19,12 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
     from contextvars import Token
+    from functools import partial
     from typing import Any
 
     from apm_run.instrument.vocabulary import Target
     from apm_run.tracer import Span, Tracer, Transaction
 
     Current = Span | Transaction
+else:
+    from _functools import partial
 
 _get = current.get
 _set = current.set
@@ -131,10 +134,10 @@ class Interceptor:
         self.tracer.claim()
         return entries.begin(self.tracer, draft)  # type: ignore[arg-type]
 
-    def close(self, opened: Current, call: Call, result: object) -> None:
+    def close(self, opened: Current, call: Call, result: object, *, here: bool = True) -> None:
         """Observe the result and end."""
         self._observe(opened, call, result)
-        self.end(opened, self.failing)
+        self.end(opened, self.failing, here=here)
 
     def _observe(self, opened: Current, call: Call, result: object) -> None:
         if self.observe is not None:
@@ -166,18 +169,21 @@ class Interceptor:
         else:
             self.fail(opened, call, error)
 
-    def end(self, opened: Current, forget: bool = False) -> None:
+    def end(self, opened: Current, forget: bool = False, *, here: bool = True) -> None:
         """End the span or the transaction; it always runs.
 
         :param forget: the span shall not be reported.
+        :param here: where it was asked for, and not where the library has found its end.
         """
         try:
             if self.entry:
                 entries.end(opened.transaction)
             elif forget:
                 self.tracer.forget(opened)  # type: ignore[arg-type]
-            else:
+            elif here:
                 self.tracer.end(opened)  # type: ignore[arg-type]
+            else:
+                self.tracer.end(opened, here=False)  # type: ignore[arg-type]
         except Exception:
             self.fault("end")
 
@@ -220,6 +226,8 @@ def hide_frame(error: BaseException) -> None:
 
 def kind(original: Callable[..., Any]) -> int:
     """The flag of a function's kind: of coroutine, asynchronous generator or generator functions; 0 of others."""
+    while type(original) is partial:
+        original = original.func
     flags: int = getattr(getattr(original, "__code__", None), "co_flags", 0)
     return flags & COROUTINE or flags & ASYNC_GENERATOR or flags & GENERATOR
 

@@ -81,6 +81,11 @@ class Tracer(Reporting):
         self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
         self._pid = os.getpid()
 
+    @property
+    def process(self) -> int:
+        """The process that it works in, as far as it has heard of forks."""
+        return self._pid
+
     def forked(self) -> None:
         """In a forked child: other ids, and what was running in the parent ends there only.
 
@@ -318,10 +323,12 @@ class Tracer(Reporting):
         if span.transaction.timers is not None:
             span.parent.children -= 1
 
-    def end(self, span: Span) -> None:
+    def end(self, span: Span, *, here: bool = True) -> None:
         """End a span. Its stack is caught here, where it is known to be slow enough to be worth it.
 
         A second call does nothing.
+
+        :param here: where it was asked for; else the stack says nothing about it.
         """
         if span.end_ns:
             return
@@ -351,7 +358,7 @@ class Tracer(Reporting):
             self._drop(span)
             self._retire(transaction)
             return
-        if duration >= self._slow_ns:
+        if here and duration >= self._slow_ns:
             variables = self._stacks.variables("transactions")
             span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit, variables)
         # As span.light has it.

@@ -167,3 +167,22 @@ def test_an_entry_that_was_begun_by_hand(engine):
     entries.fail(transaction, ValueError("mine"))
     entries.end(transaction)
     assert (transaction.outcome, len(transaction.errors)) == ("failure", 1)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "unhandled", "errors", "expected"),
+    [
+        ("success", True, 1, "success"),  # the protocol's status says so, and yet it is an error
+        ("failure", False, 0, "failure"),  # it was meant to be one
+        (None, False, 0, "failure"),
+        (None, True, 1, "failure"),
+    ],
+)
+def test_the_library_says_whether_it_is_an_error(engine, outcome, unhandled, errors, expected):
+    def observe(call, result, draft):
+        draft.outcome, draft.unhandled = outcome, unhandled
+
+    with pytest.raises(ZeroDivisionError):
+        run(engine, TransactionDraft("call", "request"), lambda: 1 / 0, observe=observe)
+    ((transaction, _),) = engine.sink.transactions
+    assert (transaction.outcome, len(transaction.errors)) == (expected, errors)

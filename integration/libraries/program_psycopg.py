@@ -45,8 +45,8 @@ def statements():
             try:
                 with connection.transaction(), cursor.copy("copy items from stdin"):
                     raise KeyError("mine")
-            except KeyError as error:
-                print(error, error.__context__, error.__cause__)
+            except Exception as error:  # what the server has answered, in the oldest releases
+                print(repr(error), repr(error.__context__), error.__cause__)
             for row in cursor.stream(sql.SQL("select * from {} order by id").format(sql.Identifier("items"))):
                 print(row)
         attempt(connection.execute, "select * from nowhere")

@@ -119,9 +119,10 @@ def test_copy_lasts_as_long_as_the_with(recorder, connection):
         with cursor.copy("copy items to stdout") as copy:
             assert sum(1 for _ in copy) >= 1
         error = KeyError("mine")
-        with pytest.raises(KeyError) as caught, cursor.copy("copy items from stdin"):
+        # The oldest releases raise what the server has answered instead.
+        with pytest.raises((KeyError, psycopg.errors.QueryCanceled)) as caught, cursor.copy("copy items from stdin"):
             raise error
-        assert caught.value is error
+        assert error in (caught.value, caught.value.__context__)
     assert facts(recorder) == [
         ("COPY", "success", "copy items from stdin"),
         ("COPY", "success", "copy items to stdout"),
@@ -182,12 +183,13 @@ def test_a_statement_that_takes_too_long(recorder, connection):
 
 def test_a_task_that_is_cancelled(recorder, postgres):
     async def main():
-        async with await psycopg.AsyncConnection.connect(postgres.dsn) as connection:
-            task = asyncio.ensure_future(connection.execute("select pg_sleep(30)"))
-            await asyncio.sleep(0.2)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+        connection = await psycopg.AsyncConnection.connect(postgres.dsn)
+        task = asyncio.ensure_future(connection.execute("select pg_sleep(30)"))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await connection.close()
 
     with recorder.running():
         asyncio.run(main())

@@ -7,11 +7,10 @@ message of its response: what the application does afterwards, background tasks 
 from __future__ import annotations
 
 from apm_run import sanitize
-from apm_run.conventions import body, cookies, headers, http_server
+from apm_run.conventions import body, cookies, headers, http_server, user
 from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
 from apm_run.instrument.wrap import hide_frame
-from apm_run.intake.plain import text
 from apm_run.propagation import CARRIED
 from apm_run.tracer import current
 
@@ -176,17 +175,6 @@ def _has_body(scope: dict[str, Any], sent: dict[bytes, list[bytes]]) -> bool:
     return b"transfer-encoding" in sent or scope.get("http_version", "1")[:1] not in ("0", "1")
 
 
-def _user(transaction: Transaction, user: Any) -> None:
-    """Who an authentication middleware has put into the scope: what lies in the object itself, nothing computed."""
-    try:
-        facts = object.__getattribute__(user, "__dict__")
-    except AttributeError:
-        return
-    found = {name: facts[name] for name in ("id", "username", "email") if type(facts.get(name)) in (str, int)}
-    if found:
-        transaction.context.setdefault("user", {name: text(value) for name, value in found.items()})
-
-
 class Exchange:
     """A request and what is known of its response."""
 
@@ -270,7 +258,7 @@ class Exchange:
             if settings.capture_headers and transaction.sampled and isinstance(self._headers, (list, tuple)):
                 shown = headers.of_pairs(self._headers, settings.sanitize_field_names)
             if transaction.sampled and "user" in self._scope:
-                _user(transaction, self._scope["user"])
+                user.note(transaction, user.found(self._scope["user"]))
             http_server.answer(transaction, status, shown, finished=self._finished, headers_sent=status is not None)
         except Exception:
             failed("asgi: end")

@@ -10,7 +10,7 @@ from apm_run import sanitize
 from apm_run.conventions import body, cookies, headers, http_server, user
 from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
-from apm_run.instrument.wrap import hide_frame
+from apm_run.instrument.wrap import hide_frame, unseen
 from apm_run.propagation import CARRIED
 from apm_run.tracer import current
 
@@ -59,6 +59,7 @@ def application(tracer: Tracer, app: Callable[..., Any], framework: str | None) 
     """The function that a server gets in the place of an application."""
     serve = _serving(tracer, framework)
 
+    @unseen
     async def wrapper(scope: Any, receive: Any, send: Any) -> Any:
         try:
             return await serve(app, scope, receive, send)
@@ -72,6 +73,7 @@ def application(tracer: Tracer, app: Callable[..., Any], framework: str | None) 
 def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
     framework = None if name is None else Framework(name)
 
+    @unseen
     async def serve(app: Any, scope: Any, receive: Any, send: Any) -> Any:
         exchange: Exchange | None = None
         try:
@@ -111,6 +113,7 @@ def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
 def _receiver(receive: Callable[..., Any], seen: body.Body) -> Callable[..., Any]:
     """The server's ``receive``; what the application gets by it of the request's body is kept."""
 
+    @unseen
     async def receiver(*args: Any, **kwargs: Any) -> Any:
         try:
             message = await receive(*args, **kwargs)
@@ -192,6 +195,7 @@ class Exchange:
         #: The server has raised where the application sent to it: the client is not there any more.
         self._gone = False
 
+    @unseen
     async def send(self, message: dict[str, Any]) -> None:
         """The server's; what it is about is noted."""
         try:

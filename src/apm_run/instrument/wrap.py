@@ -19,12 +19,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
     from contextvars import Token
-    from typing import Any
+    from typing import Any, TypeVar
 
     from apm_run.instrument.vocabulary import Target
     from apm_run.tracer import Span, Tracer, Transaction
 
     Current = Span | Transaction
+    Function = TypeVar("Function", bound=Callable[..., Any])
 
 _get = current.get
 _set = current.set
@@ -234,13 +235,14 @@ def dressed(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callab
     return wrapper
 
 
-def unseen(function: Callable[..., Any]) -> Callable[..., Any]:
+def unseen(function: Function) -> Function:
     """Keep a function's frames out of the counting by ``stacklevel``.
 
     ``warnings`` and ``logging`` count no frame whose file is the import system's by name. Without this a
     deprecation that a library warns its caller of would be put down to us, and be shown or hidden by that.
     """
-    function.__code__ = function.__code__.replace(co_filename=unseen_name(function.__code__.co_filename))
+    code: Any = function.__code__
+    function.__code__ = code.replace(co_filename=unseen_name(code.co_filename))
     return function
 
 

@@ -1,6 +1,5 @@
 """Views of Django REST framework."""
 
-from django_shop.goods.models import Item
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import IsAuthenticated
@@ -9,6 +8,8 @@ from rest_framework.routers import DefaultRouter
 from rest_framework.serializers import ModelSerializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import ModelViewSet
+
+from django_shop.goods.models import Item
 
 
 class ItemSerializer(ModelSerializer):

@@ -1,5 +1,6 @@
 from django.conf.urls.i18n import i18n_patterns
 from django.urls import include, path, re_path
+
 from django_shop import api, views
 
 handler500 = views.failed

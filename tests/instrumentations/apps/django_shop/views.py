@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.template.response import TemplateResponse
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
+
 from django_shop.goods.models import Item
 
 
@@ -180,4 +181,6 @@ def user(request):
 
 
 async def async_user(request):
-    return http.HttpResponse(str((await request.auser()).is_authenticated))
+    # Before Django 5.0 only the lazy one.
+    found = await request.auser() if hasattr(request, "auser") else await sync_to_async(auth.get_user)(request)
+    return http.HttpResponse(str(found.is_authenticated))

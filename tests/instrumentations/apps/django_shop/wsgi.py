@@ -1,4 +1,5 @@
 from django.core.wsgi import get_wsgi_application
+
 from django_shop.start import prepare
 
 prepare()

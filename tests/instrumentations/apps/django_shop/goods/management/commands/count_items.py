@@ -3,6 +3,7 @@
 import asyncio
 
 from django.core.management.base import BaseCommand, CommandError
+
 from django_shop.goods.models import Item
 
 

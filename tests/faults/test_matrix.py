@@ -66,6 +66,10 @@ TARGETS = {
     "abandon": vocabulary.Abandon("library:Connection.close", "library:register", nothing),
     "failure": vocabulary.Failure("library:connect", nothing),
     "carry": vocabulary.Carry("library:submit", 2),
+    "before": vocabulary.Annotate("library:Router.route", nothing),
+    "after": vocabulary.Annotate("library:Router.route", nothing, after=True),
+    "program": vocabulary.Annotate("library:Command.run", nothing, program=True),
+    "program after": vocabulary.Annotate("library:Command.run", nothing, after=True, program=True),
     "claim": vocabulary.Claim("library:Server.run"),
     "application": vocabulary.Serve("library:application", wsgi, itself=True),
 }

@@ -25,6 +25,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "django.core.handlers.exception": ("django",),
     "django.core.handlers.wsgi": ("django",),
     "django.core.management.base": ("django",),
+    "django.core.management.commands.runserver": ("django",),
     "django.template.base": ("django",),
     "django.utils.autoreload": ("django",),
     "eventlet.greenthread": ("eventlet",),

@@ -53,15 +53,16 @@ def unhandled(transaction: CurrentTransaction, **facts: Any) -> None:
         transaction.capture(error, handled=False)
 
 
-def rendered(call: Call) -> SpanDraft:
+def rendered(call: Call) -> SpanDraft | None:
     """The span of a template; one that includes others has theirs below it."""
-    return template.render("django", call.instance.name)
+    made = call.argument(0, "self")
+    return None if made is None else template.render("django", made.name)
 
 
 def command(call: Call, transaction: CurrentTransaction) -> None:
     """Name the program with the command that its user has typed; one that it calls by itself names nothing."""
-    words = call.argument(1, "argv")
-    if words[1:] == sys.argv[1:] and not transaction.name.endswith(f" {words[1]}"):
+    words = call.argument(1, "argv") or ()
+    if len(words) > 1 and words[1:] == sys.argv[1:] and not transaction.name.endswith(f" {words[1]}"):
         transaction.set_name(f"{transaction.name} {words[1]}")
 
 
@@ -78,6 +79,7 @@ INSTRUMENTATION = Instrumentation(
         Subscribe("django.core.handlers.exception:signals.got_request_exception", unhandled),
         Target("django.template.base:Template.render", rendered),
         Annotate("django.core.management.base:BaseCommand.run_from_argv", command, program=True),
+        Claim("django.core.management.commands.runserver:Command.run"),
         Claim("django.utils.autoreload:run_with_reloader"),
     ),
 )

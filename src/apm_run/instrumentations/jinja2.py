@@ -6,15 +6,16 @@ from apm_run.conventions import template
 from apm_run.instrument.vocabulary import Call, Instrumentation, SpanDraft, Target
 
 
-def rendered(call: Call) -> SpanDraft:
+def rendered(call: Call) -> SpanDraft | None:
     """The span of a template, by the name of its loader; ``<template>`` where it was made of a text."""
-    made = call.instance
-    return template.render("jinja2", made.name or made.filename)
+    made = call.argument(0, "self")
+    return None if made is None else template.render("jinja2", made.name or made.filename)
 
 
 def waited(call: Call) -> SpanDraft | None:
     """The same, unless the environment is asynchronous: then this only waits for the method that is."""
-    return None if call.instance.environment.is_async else rendered(call)
+    made = call.argument(0, "self")
+    return None if made is None or made.environment.is_async else rendered(call)
 
 
 INSTRUMENTATION = Instrumentation(

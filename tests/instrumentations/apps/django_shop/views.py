@@ -5,6 +5,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django import http, shortcuts, template
 from django.contrib import auth
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.template.response import TemplateResponse
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -144,7 +145,12 @@ async def async_endless(request):
 
 
 async def slow(request):
-    await asyncio.sleep(60)
+    print("waiting", flush=True)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        print("cancelled", flush=True)
+        raise
 
 
 def file(request):
@@ -157,17 +163,26 @@ def upload(request):
     return http.JsonResponse({"sizes": sizes, "fields": request.POST.dict(), "body": not sizes and len(request.body)})
 
 
+def query(number):
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {number} FROM goods_item")
+
+
+async def later(number):
+    await asyncio.sleep(0.01)
+    await sync_to_async(query)(number)
+
+
 def work(request, number):
-    Item.objects.filter(pk=number).exists()
-    time.sleep(0.02)
-    async_to_sync(Item.objects.filter(pk=number).aexists)()
+    query(number)
+    async_to_sync(later)(number)
+    query(number)
     return http.HttpResponse(str(number))
 
 
 async def async_work(request, number):
-    await asyncio.sleep(0.02)
-    await Item.objects.filter(pk=number).aexists()
-    await sync_to_async(lambda: Item.objects.filter(pk=number).exists())()
+    await later(number)
+    await asyncio.gather(later(number), sync_to_async(async_to_sync(later))(number))
     return http.HttpResponse(str(number))
 
 

@@ -61,7 +61,7 @@ def rendered(call: Call) -> SpanDraft | None:
 
 def command(call: Call, transaction: CurrentTransaction) -> None:
     """Name the program with the command that its user has typed; one that it calls by itself names nothing."""
-    words = call.argument(1, "argv") or ()
+    words = call.argument(1, "argv") or []
     if len(words) > 1 and words[1:] == sys.argv[1:] and not transaction.name.endswith(f" {words[1]}"):
         transaction.set_name(f"{transaction.name} {words[1]}")
 

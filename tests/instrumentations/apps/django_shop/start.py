@@ -1,11 +1,19 @@
 """Tables and a user, before the first request."""
 
 import os
+from threading import Thread
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "django_shop.settings")
 
 
 def prepare():
+    # The server may have an event loop running already, in which Django refuses the database.
+    thread = Thread(target=_prepare)
+    thread.start()
+    thread.join()
+
+
+def _prepare():
     import django
 
     django.setup()

@@ -196,6 +196,8 @@ def user(request):
 
 
 async def async_user(request):
-    # Before Django 5.0 only the lazy one.
-    found = await request.auser() if hasattr(request, "auser") else await sync_to_async(auth.get_user)(request)
-    return http.HttpResponse(str(found.is_authenticated))
+    if hasattr(request, "auser"):
+        found = await request.auser()
+        return http.HttpResponse(str(found.is_authenticated))
+    # Before Django 5.0 there is the lazy one only.
+    return http.HttpResponse(str(await sync_to_async(lambda: request.user.is_authenticated)()))

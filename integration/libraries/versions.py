@@ -43,7 +43,26 @@ def _pymongo(release: str, python: str = "", *beside: str) -> Release:
     return Release("pymongo", release, ("integration/libraries/test_pymongo.py",), (*_SINK, *beside), python)
 
 
+_DJANGO = (*_WSGI, "uvicorn", "daphne", "jinja2")
+
+
+def _django(release: str, python: str, framework: str) -> Release:
+    beside = (f"djangorestframework{framework}", *_DJANGO)
+    return Release("django", release, ("tests/instrumentations/test_django.py",), beside, python, True)
+
+
+def _jinja2(release: str, *beside: str, python: str = "") -> Release:
+    return Release("jinja2", release, ("tests/instrumentations/test_jinja2.py",), beside, python)
+
+
 RELEASES = (
+    _django("4.2", "3.9", "==3.14.0"),
+    _django("5.0.14", "3.11", "==3.15.2"),  # the first that notices clients that leave
+    _django("5.2.19", "3.11", ""),
+    _django("", "3.13", ""),
+    _jinja2("2.11.3", "markupsafe<2.1", python="3.9"),
+    _jinja2("3.0.3"),
+    _jinja2(""),
     _served("flask", "1.1.4", ("flask",), (*_WSGI, "markupsafe<2.1")),  # no signals without blinker
     _served("flask", "2.0.3", ("flask",), (*_WSGI, "werkzeug<2.1")),
     _served("flask", "2.2.5", ("flask",), (*_WSGI, "werkzeug<3")),

@@ -43,7 +43,7 @@ def _pymongo(release: str, python: str = "", *beside: str) -> Release:
     return Release("pymongo", release, ("integration/libraries/test_pymongo.py",), (*_SINK, *beside), python)
 
 
-_DJANGO = (*_WSGI, "uvicorn", "daphne", "jinja2")
+_DJANGO = (*_WSGI, "uvicorn", "daphne", "jinja2", "starlette")
 
 
 def _django(release: str, python: str, framework: str) -> Release:

@@ -358,6 +358,24 @@ def test_nothing_else_changes(server):
     assert compare(SERVERS[server], expected(), kind=Clocked) == expected()
 
 
+def test_below_another_framework():
+    lines = {
+        ("GET", "/shops/a/items/7/"): "GET /shops/{shop}/items/<int:pk>/ | HTTP 2xx | success",
+        ("GET", "/shops/a/no/such/"): "GET /shops/{shop}/{path} | HTTP 4xx | success",
+        ("GET", "/wsgi/items/7/"): "GET /wsgi/items/<int:pk>/ | HTTP 2xx | success",
+        ("GET", "/wsgi/boom/7/"): "GET /wsgi/boom/<int:pk>/ | HTTP 5xx | failure | ZeroDivisionError(False)",
+        ("GET", "/no/such/"): "GET unknown route | HTTP 4xx | success",
+    }
+    assert compare(("-m", "uvicorn", "--port", "0", "django_mounted:app"), lines) == lines
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "uvicorn"])
+def test_exceptions_that_are_propagated(server):
+    lines = expected(["/boom/7/", "/async-boom/7/", "/handled/", "/?middleware=after", "/"])
+    env = {"SHOP_PROPAGATE": "1"}
+    assert compare(SERVERS[server], lines, env=env) == lines
+
+
 def test_static_files():
     lines = {
         ("GET", "/static/page.jinja"): "GET unknown route | HTTP 2xx | success",
@@ -392,7 +410,6 @@ def plain(page):
     return [re.sub(varying, "...", line) for line in page.splitlines() if str(BOOTSTRAP) not in line]
 
 
-@pytest.mark.skipif(not HIDES_FRAMES, reason="tracebacks name our frames, see decision 4")
 @pytest.mark.parametrize("server", ["gunicorn", "uvicorn"])
 @pytest.mark.parametrize("accept", ["text/html", "text/plain, application/json"])
 def test_technical_pages(server, accept):

@@ -7,7 +7,7 @@ traceback on its way (from Python 3.11 on; older ones keep the traceback apart f
 
 from __future__ import annotations
 
-from sys import exc_info, get_asyncgen_hooks, set_asyncgen_hooks
+from sys import _getframe, exc_info, get_asyncgen_hooks, set_asyncgen_hooks, version_info
 
 from apm_run.guard import failed
 from apm_run.instrument import entries
@@ -203,6 +203,14 @@ def hide_frame(error: BaseException) -> None:
     traceback = error.__traceback__
     if traceback is not None:
         error.__traceback__ = traceback.tb_next  # None after a call into C, which has no frame of its own
+    if not _HIDES:  # pragma: no cover
+        # Before 3.11 it is there again after the raise. What shows tracebacks to people leaves out a frame with these.
+        _getframe(1).f_locals.update(_HIDDEN)
+
+
+#: Of Django, Werkzeug and Sentry; of pytest and IPython.
+_HIDDEN = {"__traceback_hide__": True, "__tracebackhide__": True}
+_HIDES = version_info >= (3, 11)
 
 
 def kind(original: Callable[..., Any]) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 #: What a group begins with that matches nothing by itself: assertions and comments.
 _ASSERTIONS = ("?=", "?!", "?<=", "?<!", "?#")
 
@@ -13,9 +11,23 @@ def is_pattern(route: str) -> bool:
     return route.endswith("$") or "^" in route or "(?" in route or "\\" in route
 
 
-@lru_cache(maxsize=2000)
+#: Patterns that were read before; a program has so many routes.
+_MOST = 2000
+_kept: dict[str, str] = {}
+
+
 def plain(pattern: str) -> str:
     """A regular expression without its anchors, and with the names of its groups: ``users/<id>/``."""
+    found = _kept.get(pattern)
+    if found is None:
+        found = _read(pattern)
+        if len(_kept) >= _MOST:
+            _kept.clear()
+        _kept[pattern] = found
+    return found
+
+
+def _read(pattern: str) -> str:
     found, position = [], 0
     while position < len(pattern):
         letter = pattern[position]
@@ -51,7 +63,7 @@ def _group(inside: str) -> str:
     if inside.startswith(_ASSERTIONS):
         return ""
     if inside.startswith("?"):  # a group that captures nothing, or flags alone
-        return plain(inside.partition(":")[2])
+        return _read(inside.partition(":")[2])
     return "<var>"
 
 

@@ -63,3 +63,11 @@ def _valid(text):
 def test_what_holds_no_special_letters_stays(text):
     assert _valid(text)
     assert routes.plain(text) == text
+
+
+def test_no_more_patterns_are_kept_than_a_program_has(monkeypatch):
+    monkeypatch.setattr(routes, "_kept", {})
+    monkeypatch.setattr(routes, "_MOST", 2)
+    for number in range(5):
+        assert routes.plain(f"^{number}/$") == routes.plain(f"^{number}/$") == f"{number}/"
+        assert len(routes._kept) <= 2

@@ -57,6 +57,18 @@ _ELASTICSEARCH = ("integration/libraries/test_elasticsearch.py",)
 _BOTOCORE = ("integration/libraries/test_botocore.py",)
 _GRPC = ("tests/instrumentations/test_grpc.py", "tests/instrumentations/test_grpc_aio.py")
 
+_DJANGO = (*_WSGI, "uvicorn", "daphne", "jinja2", "starlette")
+
+
+def _django(release: str, python: str, framework: str) -> Release:
+    beside = (f"djangorestframework{framework}", *_DJANGO)
+    return Release("django", release, ("tests/instrumentations/test_django.py",), beside, python, True)
+
+
+def _jinja2(release: str, *beside: str, python: str = "") -> Release:
+    return Release("jinja2", release, ("tests/instrumentations/test_jinja2.py",), beside, python)
+
+
 RELEASES = (
     Release("boto3", "", _BOTOCORE, ("aiobotocore", *_RECEIVER)),
     Release("boto3", "1.28.17", _BOTOCORE, ("aiobotocore==2.5.4", *_RECEIVER), "3.9"),
@@ -67,6 +79,13 @@ RELEASES = (
     Release("elasticsearch", "8.0.1", _ELASTICSEARCH, ("aiohttp", "requests", *_RECEIVER), "3.9"),
     Release("elasticsearch", "7.17.12", _ELASTICSEARCH, ("aiohttp", "requests", *_RECEIVER), "3.9"),
     Release("elasticsearch", "7.13.4", _ELASTICSEARCH, ("aiohttp", "requests", "urllib3<2", *_RECEIVER), "3.9"),
+    _django("4.2", "3.9", "==3.14.0"),
+    _django("5.0.14", "3.11", "==3.15.2"),  # the first that notices clients that leave
+    _django("5.2.19", "3.11", ""),
+    _django("", "3.13", ""),
+    _jinja2("2.11.3", "markupsafe<2.1", python="3.9"),
+    _jinja2("3.0.3"),
+    _jinja2(""),
     _served("flask", "1.1.4", ("flask",), (*_WSGI, "markupsafe<2.1")),  # no signals without blinker
     _served("flask", "2.0.3", ("flask",), (*_WSGI, "werkzeug<2.1")),
     _served("flask", "2.2.5", ("flask",), (*_WSGI, "werkzeug<3")),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
         id: str
         trace_id: str
+        name: str
+        kind: str
         sampled: bool
         route_prefix: str
         context: dict[str, Any]

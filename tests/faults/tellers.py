@@ -15,20 +15,30 @@ from apm_run.tracer import current
 
 
 def annotate_cases(target: Annotate) -> Iterator[tuple[str, ...]]:
+    after = type(target) is Annotate and target.after
     for step in ("none", "annotate" if type(target) is Annotate else "claim"):
-        for kind in KINDS[:3]:
+        for kind in KINDS[: 2 if after else 3]:
             for raising in ("", "call"):
                 yield step, kind, raising
 
 
 def check_annotate(case: Case) -> None:
-    program, engine = Program(case.kind, bool(case.raising)), case.engine()
-    annotate = fault if case.step == "annotate" else lambda *_: None
-    target = Claim(case.target.path) if type(case.target) is Claim else Annotate(case.target.path, annotate)
+    program, engine, given = Program(case.kind, bool(case.raising)), case.engine(), case.target
+    told: list[Any] = []
+    annotate = fault if case.step == "annotate" else lambda _, transaction: told.append(transaction)
+    target = Claim(given.path)
+    if type(given) is Annotate:
+        target = Annotate(given.path, annotate, after=given.after, program=given.program)
+        if given.program:
+            engine.tracer.begin_ambient("program", 1, 1, None)
+    ambient = engine.tracer.ambient
     holder = case.stage(engine, target, **{leaf(target): program.function()})
-    with engine.transaction():
+    with engine.transaction() as transaction:
         program.use(getattr(holder, leaf(target)), "argument")
-    case.recorded(target.path, "" if case.step == "none" else case.step)
+    silent = case.step != "none" or type(target) is Claim or (target.after and case.raising)
+    assert told == ([] if silent else [ambient or transaction]), "told of another transaction, or not once"
+    after_failure = case.step == "annotate" and target.after and bool(case.raising)
+    case.recorded(target.path, "" if case.step == "none" or after_failure else case.step)
 
 
 def learn_cases(target: Learn) -> Iterator[tuple[str, ...]]:

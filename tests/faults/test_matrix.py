@@ -70,6 +70,10 @@ TARGETS = {
     "carry": vocabulary.Carry("library:submit", 2),
     "remember": vocabulary.Remember("library:Channel.__init__", nothing),
     "apart": vocabulary.Apart("library:Channel.listen"),
+    "before": vocabulary.Annotate("library:Router.route", nothing),
+    "after": vocabulary.Annotate("library:Router.route", nothing, after=True),
+    "program": vocabulary.Annotate("library:Command.run", nothing, program=True),
+    "program after": vocabulary.Annotate("library:Command.run", nothing, after=True, program=True),
     "claim": vocabulary.Claim("library:Server.run"),
     "application": vocabulary.Serve("library:application", wsgi, itself=True),
 }

@@ -34,6 +34,19 @@ if TYPE_CHECKING:
 APPS = Path(__file__).parent / "apps"
 PYTHON = os.environ.get("APM_RUN_SERVER_PYTHON", sys.executable)
 
+
+def python_version() -> tuple[int, ...]:
+    """The version of the interpreter that the servers run on."""
+    if sys.executable == PYTHON:
+        return sys.version_info[:2]
+    words = "import sys; print(*sys.version_info[:2])"
+    done = subprocess.run([PYTHON, "-c", words], capture_output=True, text=True, check=True)
+    return tuple(map(int, done.stdout.split()))
+
+
+#: Before Python 3.11 tracebacks name our frames too (:func:`apm_run.instrument.wrap.hide_frame`).
+HIDES_FRAMES = python_version() >= (3, 11)
+
 _traces = count(1)
 _WAIT = 30.0
 
@@ -209,10 +222,7 @@ class Served:
 
     @property
     def log(self) -> list[str]:
-        """Its lines without what differs each time: ports, pids, times, addresses; sorted, as threads mix them.
-
-        Before Python 3.11 tracebacks name our frames too (:func:`apm_run.instrument.wrap.hide_frame`).
-        """
+        """Its lines without what differs each time: ports, pids, times, addresses; sorted, as threads mix them."""
         text = self.output.replace(self._folder.name, "FOLDER")
         text = re.sub(r"127\.0\.0\.1(:|', )\d+", r"127.0.0.1\1PORT", text)
         text = re.sub(
@@ -220,7 +230,7 @@ class Served:
         )
         text = re.sub(r"(pid: ?|process \[|\[|PORT \()\d+\b", r"\1PID", text)
         lines = re.sub(r"0x[0-9a-f]+", "ADDRESS", text).splitlines()
-        return sorted(line for line in lines if sys.version_info >= (3, 11) or not line.startswith("  "))
+        return sorted(line for line in lines if HIDES_FRAMES or not line.startswith("  "))
 
     def until(self, condition: Callable[[], Any]) -> None:
         """Until a condition on what it does holds."""

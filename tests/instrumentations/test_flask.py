@@ -171,6 +171,13 @@ def test_stream_has_its_spans(served):
     assert trace.transaction["context"]["response"]["finished"] is True
 
 
+@pytest.mark.parametrize(("path", "body"), [("/page", b"<p>/moved"), ("/pieces", b"<p>moved")])
+def test_templates(served, path, body):
+    answer, trace = served.trace("GET", path)
+    assert answer.body == body
+    assert trace.tree() == f"GET {path} [request] success\n  page.html [template/jinja2/render] success"
+
+
 def test_error_in_the_stream(served):
     trace, header = served.new_trace()
     raw = served.raw(

@@ -7,11 +7,10 @@ message of its response: what the application does afterwards, background tasks 
 from __future__ import annotations
 
 from apm_run import sanitize
-from apm_run.conventions import body, cookies, headers, http_server
+from apm_run.conventions import body, cookies, headers, http_server, user
 from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
-from apm_run.instrument.wrap import hide_frame
-from apm_run.intake.plain import text
+from apm_run.instrument.wrap import hide_frame, unseen
 from apm_run.propagation import CARRIED
 from apm_run.tracer import current
 
@@ -60,6 +59,7 @@ def application(tracer: Tracer, app: Callable[..., Any], framework: str | None) 
     """The function that a server gets in the place of an application."""
     serve = _serving(tracer, framework)
 
+    @unseen
     async def wrapper(scope: Any, receive: Any, send: Any) -> Any:
         try:
             return await serve(app, scope, receive, send)
@@ -73,6 +73,7 @@ def application(tracer: Tracer, app: Callable[..., Any], framework: str | None) 
 def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
     framework = None if name is None else Framework(name)
 
+    @unseen
     async def serve(app: Any, scope: Any, receive: Any, send: Any) -> Any:
         exchange: Exchange | None = None
         try:
@@ -112,6 +113,7 @@ def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
 def _receiver(receive: Callable[..., Any], seen: body.Body) -> Callable[..., Any]:
     """The server's ``receive``; what the application gets by it of the request's body is kept."""
 
+    @unseen
     async def receiver(*args: Any, **kwargs: Any) -> Any:
         try:
             message = await receive(*args, **kwargs)
@@ -176,17 +178,6 @@ def _has_body(scope: dict[str, Any], sent: dict[bytes, list[bytes]]) -> bool:
     return b"transfer-encoding" in sent or scope.get("http_version", "1")[:1] not in ("0", "1")
 
 
-def _user(transaction: Transaction, user: Any) -> None:
-    """Who an authentication middleware has put into the scope: what lies in the object itself, nothing computed."""
-    try:
-        facts = object.__getattribute__(user, "__dict__")
-    except AttributeError:
-        return
-    found = {name: facts[name] for name in ("id", "username", "email") if type(facts.get(name)) in (str, int)}
-    if found:
-        transaction.context.setdefault("user", {name: text(value) for name, value in found.items()})
-
-
 class Exchange:
     """A request and what is known of its response."""
 
@@ -204,6 +195,7 @@ class Exchange:
         #: The server has raised where the application sent to it: the client is not there any more.
         self._gone = False
 
+    @unseen
     async def send(self, message: dict[str, Any]) -> None:
         """The server's; what it is about is noted."""
         try:
@@ -270,7 +262,7 @@ class Exchange:
             if settings.capture_headers and transaction.sampled and isinstance(self._headers, (list, tuple)):
                 shown = headers.of_pairs(self._headers, settings.sanitize_field_names)
             if transaction.sampled and "user" in self._scope:
-                _user(transaction, self._scope["user"])
+                user.note(transaction, user.found(self._scope["user"]))
             http_server.answer(transaction, status, shown, finished=self._finished, headers_sent=status is not None)
         except Exception:
             failed("asgi: end")

@@ -10,7 +10,7 @@ from apm_run import sanitize
 from apm_run.conventions import body, cookies, headers, http_server
 from apm_run.conventions.framework import Framework
 from apm_run.guard import failed
-from apm_run.instrument.wrap import hide_frame
+from apm_run.instrument.wrap import hide_frame, unseen
 from apm_run.intake.limits import cut
 from apm_run.propagation import CARRIED
 from apm_run.tracer import current
@@ -67,6 +67,7 @@ class Application:
         self.__wrapped__ = app
         self._serve = serve
 
+    @unseen
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """Answer a request."""
         try:
@@ -84,6 +85,7 @@ class Application:
 def _serving(tracer: Tracer, name: str | None) -> Callable[..., Any]:
     framework = None if name is None else Framework(name)
 
+    @unseen
     def serve(app: Any, environ: Any, start_response: Any) -> Any:
         exchange: Exchange | None = None
         try:
@@ -200,6 +202,7 @@ class Exchange:
         self._headers: Any = None
         self._write: Any = None
 
+    @unseen
     def start_response(self, *args: Any, **kwargs: Any) -> Callable[[bytes], object]:
         """The server's, its status and headers noted; the last call of several counts, as for the server."""
         try:
@@ -211,6 +214,7 @@ class Exchange:
         self._headers = args[1] if len(args) > 1 else kwargs.get("headers")
         return self.write
 
+    @unseen
     def write(self, *args: Any, **kwargs: Any) -> Any:
         """The server's ``write``."""
         self.hand(args[0] if args else None)
@@ -314,6 +318,7 @@ class Body:
         self._iterator: Iterator[bytes] | None = None
         self._running = running
 
+    @unseen
     def __iter__(self) -> Body:
         try:
             self._iterator = self._step(iter, self._inner)
@@ -322,6 +327,7 @@ class Body:
             raise
         return self
 
+    @unseen
     def __next__(self) -> bytes:
         try:
             if self._iterator is None:
@@ -338,6 +344,7 @@ class Body:
     def _pieces(self) -> int | None:
         return None
 
+    @unseen
     def _step(self, work: Callable[..., Any], *args: Any) -> Any:
         previous = _get()
         _set(self._running)
@@ -356,6 +363,7 @@ class Body:
         _set(previous)
         return result
 
+    @unseen
     def close(self) -> None:
         """Close the response, as the server does whatever has happened."""
         try:

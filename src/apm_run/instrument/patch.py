@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from apm_run.guard import failed
-from apm_run.instrument import decorated, failures, serving, wrap
+from apm_run.instrument import decorated, failures, serving, telling, wrap
 from apm_run.instrument.callbacks import Pair, abandoning
 from apm_run.instrument.ending import ending
 from apm_run.instrument.exchange import exchange
@@ -142,15 +142,15 @@ def _wrapper(
     if isinstance(target, Failure):
         return failures.function(original, wrap.Interceptor(Target(where, target.describe), tracer, where))
     if isinstance(target, Abandon):
-        return preceded(original, abandoning(target, original, where))
+        return telling.preceded(original, abandoning(target, original, where))
     if isinstance(target, Quiet):
         return decorated.function(original, Silence(tracer, where))
     if isinstance(target, Within):
         return wrap.function(original, Insider(target, tracer, where))
     if isinstance(target, Annotate):
-        return preceded(original, _annotating(target, original, where))
+        return telling.annotated(target, original, tracer, where)
     if isinstance(target, Claim):
-        return preceded(original, _claiming(tracer, where))
+        return telling.preceded(original, _claiming(tracer, where))
     if isinstance(target, Remember):
         return wrap.dressed(_remembering(target, plain(original), where), original)
     if isinstance(target, Carry):
@@ -167,56 +167,6 @@ def plain(original: Callable[..., Any]) -> Callable[..., Any]:
     if wrap.kind(original):
         raise Missing("no plain function")
     return original
-
-
-def preceded(
-    original: Callable[..., Any], first: Callable[[tuple[Any, ...], dict[str, Any]], None]
-) -> Callable[..., Any]:
-    """The wrapper of a function, of its kind, that does something first: it must not raise."""
-
-    def calling(*args: Any, **kwargs: Any) -> Any:
-        first(args, kwargs)
-        try:
-            return original(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    async def awaiting(*args: Any, **kwargs: Any) -> Any:
-        first(args, kwargs)
-        try:
-            return await original(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    def yielding(*args: Any, **kwargs: Any) -> Any:
-        first(args, kwargs)
-        try:
-            return (yield from original(*args, **kwargs))
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    kind = wrap.kind(original)
-    if kind == wrap.ASYNC_GENERATOR:
-        raise Missing("an asynchronous generator function")
-    wrapper = {wrap.COROUTINE: awaiting, wrap.GENERATOR: yielding}.get(kind, calling)
-    return wrap.dressed(wrapper, original)
-
-
-def _annotating(
-    target: Annotate, original: Callable[..., Any], where: str
-) -> Callable[[tuple[Any, ...], dict[str, Any]], None]:
-    def tell(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        running = current.get()
-        if running is not None:
-            try:
-                target.annotate(Call(original, args, kwargs), running.transaction)
-            except Exception:
-                failed(f"{where}: annotate")
-
-    return tell
 
 
 def _remembering(target: Remember, original: Callable[..., Any], where: str) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ program has finished importing it. A path that is not there skips that one targe
 ``Abandon``    a function that is called where such a span will have no second callback
 ``Failure``    a function whose call is a span only where it raises
 ``Within``     a function that is called while such a span runs, and knows more of it
-``Annotate``   a function that tells something about the current transaction
+``Annotate``   a function that tells something about the current transaction, or the program's own
 ``Quiet``      a function below which there are no spans: what a library does on its own account
 ``Remember``   a function that tells something of an object which a later ``describe`` asks for
 ``Subscribe``  the library's own hook: always preferred to wrapping
@@ -229,12 +229,26 @@ class Within:
 class Annotate:
     """A function that, before it runs, tells something about the current transaction."""
 
-    __slots__ = ("annotate", "path")
+    __slots__ = ("after", "annotate", "path", "program")
 
-    def __init__(self, path: str, annotate: Callable[[Call, CurrentTransaction], None]) -> None:
-        """:param annotate: called with the call and the transaction; not called where there is none."""
+    def __init__(
+        self,
+        path: str,
+        annotate: Callable[[Call, CurrentTransaction], None],
+        *,
+        after: bool = False,
+        program: bool = False,
+    ) -> None:
+        """Say what tells.
+
+        :param annotate: called with the call and the transaction; not called where there is none.
+        :param after: it tells once it has returned, and nothing where it has raised; no generator can.
+        :param program: it tells about the program's own transaction, as long as nothing has claimed that.
+        """
         self.path = path
         self.annotate = annotate
+        self.after = after
+        self.program = program
 
 
 class Quiet:

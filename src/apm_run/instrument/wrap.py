@@ -7,7 +7,7 @@ traceback on its way (from Python 3.11 on; older ones keep the traceback apart f
 
 from __future__ import annotations
 
-from sys import exc_info, get_asyncgen_hooks, set_asyncgen_hooks
+from sys import _getframe, exc_info, get_asyncgen_hooks, set_asyncgen_hooks, version_info
 
 from apm_run.guard import failed
 from apm_run.instrument import entries
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
     from contextvars import Token
     from functools import partial
-    from typing import Any
+    from typing import Any, TypeVar
 
     from apm_run.instrument.vocabulary import Target
     from apm_run.tracer import Span, Tracer, Transaction
 
     Current = Span | Transaction
+    Function = TypeVar("Function", bound=Callable[..., Any])
 else:
     from _functools import partial
 
@@ -222,6 +223,14 @@ def hide_frame(error: BaseException) -> None:
     traceback = error.__traceback__
     if traceback is not None:
         error.__traceback__ = traceback.tb_next  # None after a call into C, which has no frame of its own
+    if not _HIDES:  # pragma: no cover
+        # Before 3.11 it is there again after the raise. What shows tracebacks to people leaves out a frame with these.
+        _getframe(1).f_locals.update(_HIDDEN)
+
+
+#: Of Django, Werkzeug and Sentry; of pytest and IPython.
+_HIDDEN = {"__traceback_hide__": True, "__tracebackhide__": True}
+_HIDES = version_info >= (3, 11)
 
 
 def kind(original: Callable[..., Any]) -> int:
@@ -256,13 +265,14 @@ def dressed(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callab
     return wrapper
 
 
-def unseen(function: Callable[..., Any]) -> Callable[..., Any]:
+def unseen(function: Function) -> Function:
     """Keep a function's frames out of the counting by ``stacklevel``.
 
     ``warnings`` and ``logging`` count no frame whose file is the import system's by name. Without this a
     deprecation that a library warns its caller of would be put down to us, and be shown or hidden by that.
     """
-    function.__code__ = function.__code__.replace(co_filename=unseen_name(function.__code__.co_filename))
+    code: Any = function.__code__
+    function.__code__ = code.replace(co_filename=unseen_name(code.co_filename))
     return function
 
 

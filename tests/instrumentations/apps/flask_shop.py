@@ -3,9 +3,11 @@
 import sqlite3
 import time
 
-from flask import Blueprint, Flask, Response, abort, redirect, request, send_file, stream_with_context
+from flask import Blueprint, Flask, Response, abort, redirect, render_template, request, send_file, stream_with_context
+from jinja2 import DictLoader
 
 app = Flask(__name__)
+app.jinja_loader = DictLoader({"page.html": "{% include 'part.html' %}{{ url_for('moved') }}", "part.html": "<p>"})
 admin = Blueprint("admin", __name__, url_prefix="/admin")
 
 
@@ -83,6 +85,17 @@ def endless():
             query(404)
 
     return Response(pieces(), mimetype="application/octet-stream")
+
+
+@app.route("/page")
+def page():
+    return render_template("page.html")
+
+
+@app.route("/pieces")
+def pieces():
+    made = app.jinja_env.get_template("page.html")
+    return Response(stream_with_context(made.generate(url_for=str)), mimetype="text/plain")
 
 
 @app.route("/upload", methods=["POST"])

@@ -242,6 +242,44 @@ def test_annotate_and_claim_keep_the_kind(engine, name, kind):
     assert names[-1] == name
 
 
+@pytest.mark.parametrize("name", ["plain", "coroutine"])
+def test_annotate_after_it_has_returned(engine, name):
+    module = library(Annotated=type("Annotated", (Annotated,), dict(vars(Annotated))))
+    original, path, told = getattr(Annotated, name), f"library:Annotated.{name}", []
+    target = Annotate(path, lambda call, found: told.append((call.args[1], found)), after=True)
+    assert apply(engine, module, target) == {path: "wrapped"}
+    wrapper = getattr(module.Annotated, name)
+    assert inspect.iscoroutinefunction(wrapper) is inspect.iscoroutinefunction(original)
+    assert inspect.signature(wrapper) == inspect.signature(original)
+    assert run(wrapper, module.Annotated(), "value") == "value"
+    assert not told
+    with engine.transaction() as transaction:
+        assert run(wrapper, module.Annotated(), "value") == "value"
+        with pytest.raises(ValueError, match=name) as caught:
+            run(wrapper, module.Annotated(), None)
+    assert told == [("value", transaction)]
+    assert [frame.name for frame in traceback.extract_tb(caught.tb)][-1] == name
+
+
+@pytest.mark.parametrize("name", ["generator", "async_generator"])
+def test_annotate_after_a_generator_is_not_possible(engine, name):
+    path = f"library:Annotated.{name}"
+    target = Annotate(path, print, after=True)
+    assert apply(engine, library(Annotated=Annotated), target) == {path: "skipped: a generator function"}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_annotate_the_program(engine, after):
+    module = library()
+    target = Annotate("library:work", lambda call, found: found.set_name("named"), program=True, after=after)
+    apply(engine, module, target)
+    assert module.work(1) == 1
+    engine.tracer.begin_ambient("program", 1, 1, None)
+    with engine.transaction() as transaction:
+        assert module.work(1) == 1
+    assert (engine.tracer.ambient.name, transaction.name) == ("named", "test")
+
+
 def test_annotate_without_a_transaction_is_not_asked(engine):
     module = library()
     apply(engine, module, Annotate("library:work", lambda *_: pytest.fail("asked")))

@@ -1,0 +1,1 @@
+"""A Django project with everything that the tests ask for."""

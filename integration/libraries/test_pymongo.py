@@ -369,6 +369,7 @@ def test_the_server_takes_too_long(recorder, slow):
     slow.shut.set()
     with recorder.running(), pytest.raises(pymongo.errors.NetworkTimeout):
         client.shop.users.find_one()
+    slow.close()
     client.close()
     assert names(recorder) == [("users.find", "failure")]
 
@@ -385,15 +386,17 @@ def test_a_command_that_is_interrupted(recorder, slow):
 
     client = pymongo.MongoClient("127.0.0.1", slow.port, directConnection=True)
     client.shop.command("ping")
-    before = signal.signal(signal.SIGALRM, interrupt)
+    before = signal.signal(signal.SIGUSR1, interrupt)  # SIGALRM is pytest's
     slow.shut.set()
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    later = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1))
+    later.start()
     try:
         with recorder.running(), pytest.raises(Interrupted):
             client.shop.users.find_one()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        later.join()
+        signal.signal(signal.SIGUSR1, before)
+    slow.close()
     client.close()
     assert names(recorder) == [("users.find", "unknown")]
 

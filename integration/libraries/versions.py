@@ -108,12 +108,12 @@ RELEASES = (
     _redis("6.4.0", "3.13"),  # pipelines of clusters are transactions too
     _redis("7.0.1"),
     _redis(""),
-    _pymongo("3.12.3", "3.9"),
+    _pymongo("3.12.3", "3.9", "motor==2.5.1"),
     _pymongo("4.0.2", "3.10"),
-    _pymongo("4.4.1", "3.11"),
-    _pymongo("4.8.0", "3.11"),
+    _pymongo("4.4.1", "3.11", "motor==3.3.2"),
+    _pymongo("4.8.0", "3.11", "motor==3.5.3"),
     _pymongo("4.9.2", "3.12", "motor==3.6.1"),  # two APIs made from one source
-    _pymongo("4.13.2", "3.12"),  # AsyncMongoClient is stable
+    _pymongo("4.13.2", "3.12", "motor==3.7.1"),  # AsyncMongoClient is stable
     _pymongo("", "", "motor"),
     _sql("psycopg2-binary", "2.8.6", "psycopg2", python="3.9"),
     _sql("psycopg2-binary", "2.9.5", "psycopg2"),

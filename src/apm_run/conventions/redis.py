@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 #: Commands whose second word is part of their name; other words after the first are the program's data.
 _CONTAINERS = frozenset((
-    "ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY", "MODULE", "OBJECT",
-    "PUBSUB", "SCRIPT", "SENTINEL", "SLOWLOG", "XGROUP", "XINFO",
+    "ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "HIMPORT", "HOTKEYS", "LATENCY", "MEMORY",
+    "MODULE", "OBJECT", "PUBSUB", "SCRIPT", "SENTINEL", "SLOWLOG", "TFUNCTION", "XGROUP", "XINFO",
 ))  # fmt: skip
 
 

@@ -163,7 +163,7 @@ def digest(attributes: dict[str, Any]) -> str | None:
     return found.hexdigest()
 
 
-def _feed(found: Any, part: bytes) -> None:
+def _feed(found: Any, part: bytes | bytearray) -> None:
     found.update(len(part).to_bytes(4, "big") + part)
 
 

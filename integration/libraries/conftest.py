@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 from integration.services.aws import Ministack, Moto
 from integration.services.elasticsearch import Elasticsearch
+from integration.services.mariadb import MariaDB
+from integration.services.mongodb import MongoDB
+from integration.services.postgres import Postgres
+from integration.services.redis import Cluster, Redis, Sentinel
 
 
 @pytest.fixture(scope="session")
@@ -17,4 +21,42 @@ def elasticsearch_server():
 def aws(request):
     """Each emulator of AWS in turn."""
     with request.param() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel(redis_server):
+    with Sentinel(redis_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster():
+    with Cluster() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongodb_server():
+    with MongoDB() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """PostgreSQL."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """MariaDB."""
+    with MariaDB() as server:
         yield server

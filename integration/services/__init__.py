@@ -19,7 +19,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -44,7 +43,7 @@ def free_port() -> int:
 
 def packaged(path: str) -> str:
     """A server's program below the site-packages or ``bin`` of ``make services``; skips where it is not there."""
-    for found in (*PACKAGES.glob(f"lib/python*/site-packages/{path}"), PACKAGES / "bin" / path):
+    for found in (PACKAGES / "bin" / path, *PACKAGES.glob(f"lib/python*/site-packages/{path}")):
         if found.is_file():
             return str(found)
     pytest.skip(f"{path} is not installed: make services")
@@ -99,9 +98,7 @@ class Service:
         for name in self.commands:
             if shutil.which(name) is None:
                 pytest.skip(f"{name} is not installed")
-        lenient: dict[str, Any] = {"ignore_cleanup_errors": True} if sys.version_info >= (3, 10) else {}
-        self._made = tempfile.TemporaryDirectory(prefix="apm-run-service-", **lenient)
-        self.folder = Path(self._made.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="apm-run-service-"))
         self.folder.chmod(0o777)
         try:
             self.prepare()
@@ -140,4 +137,4 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.end()
         self.clean()
-        self._made.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import sys
 
 from apm_run.guard import failed
-from apm_run.instrument import serving, wrap
+from apm_run.instrument import decorated, failures, serving, wrap
+from apm_run.instrument.callbacks import Pair, abandoning
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
 from apm_run.instrument.place import Missing, replace, resolve
+from apm_run.instrument.quiet import Silence
 from apm_run.instrument.vocabulary import (
+    Abandon,
     Annotate,
+    Callbacks,
     Carry,
     Claim,
     Exchange,
     Factory,
+    Failure,
     Greenlet,
     Learn,
+    Quiet,
     Serve,
     Subscribe,
     Target,
@@ -72,6 +78,9 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
         return target.targets(resolve(module, attribute)[2])
     if isinstance(target, Subscribe):
         _subscribe(target, resolve(module, attribute)[2], tracer, where)
+    elif isinstance(target, Callbacks):
+        pair = Pair(target, tracer, where)
+        resolve(module, attribute)[2](target.listener(pair.begin, pair.end))
     elif isinstance(target, Greenlet) and target.hook:
         resolve(module, attribute)[2](partial(_accompany, where))
     elif isinstance(target, Serve) and (target.itself or target.event):
@@ -117,15 +126,21 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Within | Annotate | Claim | Serve | Carry | Greenlet,
+    target: Target | Within | Failure | Abandon | Annotate | Claim | Serve | Carry | Greenlet | Quiet,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
 ) -> Callable[..., Any]:
     if isinstance(target, Target):
-        return wrap.function(original, wrap.Interceptor(target, tracer, where))
+        return decorated.function(original, wrap.Interceptor(target, tracer, where))
     if isinstance(target, Within):
-        return wrap.function(original, Insider(target, tracer, where))
+        return decorated.function(original, Insider(target, tracer, where))
+    if isinstance(target, Failure):
+        return failures.function(original, wrap.Interceptor(Target(where, target.describe), tracer, where))
+    if isinstance(target, Abandon):
+        return preceded(original, abandoning(target, original, where))
+    if isinstance(target, Quiet):
+        return decorated.function(original, Silence(tracer, where))
     if isinstance(target, Annotate):
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):

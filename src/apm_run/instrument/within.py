@@ -57,7 +57,7 @@ class Insider(wrap.Interceptor):
         if isinstance(error, Exception):
             self.close(opened, call, error)
 
-    def end(self, opened: Current) -> None:
+    def end(self, opened: Current, forget: bool = False) -> None:
         """It goes on."""
 
 

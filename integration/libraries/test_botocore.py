@@ -539,7 +539,7 @@ def test_failures_before_and_below(recorder, client):
         silent = f"http://127.0.0.1:{listener.getsockname()[1]}"
         down = f"http://127.0.0.1:{free_port()}"
         calls = {
-            "ParamValidationError": lambda: client("s3").get_object(Bucket="products", Key=5),
+            "ParamValidationError": lambda: client("kms").encrypt(KeyId=5),
             "EndpointConnectionError": lambda: client("s3", down, config=ONCE).list_buckets(),
             "ReadTimeoutError": lambda: client("dynamodb", silent, config=ONCE).list_tables(),
         }
@@ -693,6 +693,7 @@ def test_aiobotocore_cancelled(recorder):
 
 
 @pytest.mark.skipif(find_spec("aioboto3") is None, reason="aioboto3 wants an older botocore: a release of its own")
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 def test_aioboto3(recorder, url, bucket):
     import aioboto3
 

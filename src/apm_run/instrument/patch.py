@@ -146,7 +146,7 @@ def _wrapper(
     if isinstance(target, Quiet):
         return decorated.function(original, Silence(tracer, where))
     if isinstance(target, Within):
-        return wrap.function(original, Insider(target, tracer, where))
+        return decorated.function(original, Insider(target, tracer, where))
     if isinstance(target, Annotate):
         return telling.annotated(target, original, tracer, where)
     if isinstance(target, Claim):

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
         sampled: bool
         route_prefix: str
         context: dict[str, Any]
+        #: The type that it began as.
+        kind: str
+        #: What the library that has begun it says of it.
+        draft: TransactionDraft | None
 
         def set_name(self, name: str) -> None:
             """Name it by its route or handler, unless the user has named it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from apm_run.guard import failed
-from apm_run.instrument import serving, wrap
+from apm_run.instrument import looking, serving, wrap
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
 from apm_run.instrument.place import Missing, replace, resolve
@@ -17,9 +17,11 @@ from apm_run.instrument.vocabulary import (
     Factory,
     Greenlet,
     Learn,
+    Retold,
     Serve,
     Subscribe,
     Target,
+    Watch,
 )
 from apm_run.model import Call
 from apm_run.tracer import current
@@ -70,6 +72,8 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
         return target.targets(resolve(module, attribute)[2])
     if isinstance(target, Subscribe):
         _subscribe(target, resolve(module, attribute)[2], tracer, where)
+    elif isinstance(target, Retold):
+        tracer.retold.add(looking.code(resolve(module, attribute)[2]))
     elif isinstance(target, Greenlet) and target.hook:
         resolve(module, attribute)[2](partial(_accompany, where))
     elif isinstance(target, Serve) and (target.itself or target.event):
@@ -115,13 +119,18 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Annotate | Claim | Serve | Carry | Greenlet,
+    target: Target | Annotate | Watch | Claim | Serve | Carry | Greenlet,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
 ) -> Callable[..., Any]:
     if isinstance(target, Target):
-        return wrap.function(original, wrap.Interceptor(target, tracer, where))
+        interceptor = wrap.Interceptor(target, tracer, where)
+        if target.made:
+            return wrap.dressed(looking.making(original, interceptor), original)
+        return wrap.function(original, interceptor)
+    if isinstance(target, Watch):
+        return wrap.dressed(looking.watching(target, original, tracer, where), original)
     if isinstance(target, Annotate):
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):

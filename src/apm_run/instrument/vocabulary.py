@@ -6,6 +6,8 @@ program has finished importing it. A path that is not there skips that one targe
 ``Target``     a function whose call is a span, or with ``entry=True`` a transaction
 ``Exchange``   a span over several calls on one object: a request and its response
 ``Annotate``   a function that tells something about the current transaction
+``Watch``      a function whose result is looked at, whether or not a transaction runs
+``Retold``     a function that logs an error which is reported as what it is
 ``Subscribe``  the library's own hook: always preferred to wrapping
 ``Claim``      a function that makes the program a server or worker: it is not one transaction itself
 ``Serve``      a server's or framework's application: a transaction per request
@@ -41,7 +43,18 @@ if TYPE_CHECKING:
             """The object to put in the place of an application."""
 
     AnyTarget = Union[
-        "Target", "Exchange", "Annotate", "Subscribe", "Claim", "Serve", "Learn", "Carry", "Greenlet", "Factory"
+        "Target",
+        "Exchange",
+        "Annotate",
+        "Watch",
+        "Retold",
+        "Subscribe",
+        "Claim",
+        "Serve",
+        "Learn",
+        "Carry",
+        "Greenlet",
+        "Factory",
     ]
 
 __all__ = [
@@ -54,18 +67,20 @@ __all__ = [
     "Greenlet",
     "Instrumentation",
     "Learn",
+    "Retold",
     "Serve",
     "SpanDraft",
     "Subscribe",
     "Target",
     "TransactionDraft",
+    "Watch",
 ]
 
 
 class Target:
     """A function whose call is a span."""
 
-    __slots__ = ("describe", "entry", "observe", "path", "rewrite")
+    __slots__ = ("describe", "entry", "made", "observe", "path", "rewrite")
 
     def __init__(
         self,
@@ -75,6 +90,7 @@ class Target:
         observe: Observe | None = None,
         rewrite: Rewrite | None = None,
         entry: bool = False,
+        made: bool = False,
     ) -> None:
         """Say how a call is reported.
 
@@ -84,12 +100,14 @@ class Target:
         :param rewrite: the arguments with the trace context headers put in, without mutating the caller's; None
             leaves them.
         :param entry: the call is a transaction of its own instead of a span.
+        :param made: the function is not the one in ``path``, but what that one returns.
         """
         self.path = path
         self.describe = describe
         self.observe = observe
         self.rewrite = rewrite
         self.entry = entry
+        self.made = made
 
 
 class Exchange:
@@ -132,6 +150,27 @@ class Annotate:
         """:param annotate: called with the call and the transaction; not called where there is none."""
         self.path = path
         self.annotate = annotate
+
+
+class Watch:
+    """A function that is looked at after it has run, whether or not a transaction does."""
+
+    __slots__ = ("path", "seen")
+
+    def __init__(self, path: str, seen: Callable[[Call, Any, CurrentTransaction | None], None]) -> None:
+        """:param seen: called with the call, its result and the current transaction, if there is one."""
+        self.path = path
+        self.seen = seen
+
+
+class Retold:
+    """A function that logs an error of the current transaction, which is reported as the exception that it is."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        """:param path: the function in which the log is called."""
+        self.path = path
 
 
 class Subscribe:

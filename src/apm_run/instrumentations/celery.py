@@ -42,7 +42,9 @@ def task(call: Call) -> Task | None:
     queue = (request.get("delivery_info") or {}).get("routing_key")
     message = {"queue": {"name": queue}} if queue else None
     framework = ("Celery", version("celery"))
-    return Task(name, "celery", carrier=jobs.carrier(request), message=message, framework=framework)
+    draft = Task(name, "celery", carrier=jobs.carrier(request), message=message, framework=framework)
+    draft.outcome = jobs.outcome(False)  # where its process is ended before it has a state
+    return draft
 
 
 def own(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:

@@ -52,13 +52,15 @@ def perform(call: Call) -> Performed:
     """The transaction of a job; what it calls is known once its data have been read."""
     job = call.argument(1, "job")
     name = getattr(job, "_func_name", None)
-    return Performed(
+    draft = Performed(
         name if isinstance(name, str) else "unknown job",
         "rq",
         carrier=jobs.carrier(job.__dict__.get(_CONTEXT, {})),
         message={"queue": {"name": job.origin}} if job.origin else None,
         framework=("RQ", version("rq")),
     )
+    draft.outcome = jobs.outcome(False)  # where its process is ended before it has an end of its own
+    return draft
 
 
 def named(call: Call, result: object, transaction: CurrentTransaction | None) -> None:

@@ -26,6 +26,10 @@ class Working(Served):
         text, times = self._ready
         return self.output.count(text) >= times
 
+    def ended(self, timeout: float = 60) -> int:
+        """Wait until it ends by itself; its exit code."""
+        return self._process.wait(timeout)
+
     def stop(self, number: int = signal.SIGTERM, timeout: float = 30) -> tuple[int, str]:
         """End it as a service manager would; its exit code and what it has written."""
         os.kill(self._process.pid, number)

@@ -24,15 +24,19 @@ from apm_run.instrument.vocabulary import (
     Factory,
     Greenlet,
     Learn,
+    Retold,
     Serve,
     Subscribe,
     Target,
+    Watch,
 )
 
 #: Kind of target -> its cases, as arguments of Case; how one is checked.
 KINDS: dict[type, tuple[Any, Any]] = {
     Target: (spans.target_cases, spans.check_target),
     Exchange: (spans.exchange_cases, spans.check_exchange),
+    Watch: (tellers.watch_cases, tellers.check_watch),
+    Retold: (tellers.retold_cases, tellers.check_retold),
     Annotate: (tellers.annotate_cases, tellers.check_annotate),
     Claim: (tellers.annotate_cases, tellers.check_annotate),
     Subscribe: (tellers.subscribe_cases, tellers.check_subscribe),

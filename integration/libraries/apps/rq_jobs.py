@@ -1,8 +1,10 @@
 """Jobs of all kinds."""
 
 import asyncio
+import json
 import logging
 import os
+import signal
 import time
 
 from redis import Redis
@@ -13,7 +15,7 @@ try:
 except ImportError:
     Retry = None
 
-connection = Redis(port=int(os.environ["REDIS_PORT"]))
+connection = Redis(port=int(os.environ["REDIS_PORT"]), db=int(os.environ["REDIS_DB"]))
 queue = Queue(connection=connection)
 
 
@@ -37,8 +39,13 @@ class Shop:
 
 
 def seen():
+    """Leave what a job sees of itself, and does to it."""
     job = get_current_job()
-    return [job.meta, sorted(job.kwargs), job.args]
+    job.meta["more"] = 2
+    job.save_meta()
+    job.save()
+    again = job.fetch(job.id, connection=connection)
+    connection.set("shown", json.dumps([again.meta, sorted(again.kwargs), again.args]))
 
 
 def fail(text):
@@ -57,6 +64,7 @@ def returned():
 
 
 def slow():
+    connection.set("horse", os.getpid())
     time.sleep(30)
 
 
@@ -78,3 +86,48 @@ def succeeded(job, connection, result, *args, **kwargs):
 
 def failed(job, connection, type, value, traceback):
     connection.set("failed", str(value))
+
+
+def quit():
+    raise SystemExit(3)
+
+
+def nap(seconds):
+    time.sleep(seconds)
+
+
+class Shown:
+    """What ``rq_send.py`` prints instead of a job."""
+
+    def __init__(self, *words):
+        self.words = words
+
+
+def called():
+    return Shown(connection.get("succeeded"), connection.get("failed"))
+
+
+def shown():
+    return Shown(json.loads(connection.get("shown")))
+
+
+def killed():
+    """Enqueue a job whose work horse is killed in the middle of it."""
+    queue.enqueue(slow)
+    while connection.get("horse") is None:
+        time.sleep(0.05)
+    time.sleep(2)
+    os.kill(int(connection.get("horse")), signal.SIGKILL)
+    return Shown("killed")
+
+
+def unreachable():
+    """What enqueueing raises, and from which lines."""
+    try:
+        queue.enqueue(add, 1, 2)
+    except Exception as error:
+        lines, trace = [], error.__traceback__
+        while trace is not None:
+            lines.append(trace.tb_frame.f_code.co_name)
+            trace = trace.tb_next
+        return Shown((type(error).__module__, type(error).__name__, str(error), lines))

@@ -3,7 +3,6 @@
 import datetime  # noqa: F401
 import sys
 
-import rq_jobs
 from rq_jobs import Queue, Retry, connection, queue  # noqa: F401
 
 try:
@@ -13,4 +12,4 @@ except ImportError:
 
 found = eval(sys.argv[1])
 for job in found if isinstance(found, list) else [found]:
-    print(job.id, job.meta, job.get_status())
+    print(*(getattr(job, "words", None) or (job.id, job.meta, job.get_status())))

@@ -64,9 +64,12 @@ def perform(call: Call) -> Performed:
 
 
 def named(call: Call, result: object, transaction: CurrentTransaction | None) -> None:
-    """The function's name, now that it is known."""
+    """The function's name, now that it is known; a method's with its class."""
     if transaction is not None and transaction.kind == "rq":
-        transaction.set_name(call.instance._func_name)
+        job = call.instance
+        kind = type(job._instance)
+        method = kind is not type(None) and f"{kind.__module__}.{kind.__qualname__}.{job._func_name}"
+        transaction.set_name(method or job._func_name)
 
 
 def ended(call: Call, result: object, draft: Performed) -> None:

@@ -254,12 +254,13 @@ def test_at_once(env):
 
 
 def test_killed(env):
-    """A work horse that is killed is a failure; another process reports it."""
-    with Sink() as sink, worker(env, sink=sink):
+    """A work horse that is killed is a failure; at the latest its worker reports it, when that ends."""
+    with Sink() as sink, worker(env, sink=sink) as process:
         shop = Shop(sink, env)
         run("rq_send.py", "rq_jobs.killed()", sink=sink, env=env)
         _, tree = shop("queue.enqueue(rq_jobs.add, 1, 2)")
         assert tree.endswith("rq_jobs.add [rq] success")
+        assert process.stop()[0] == 0
         (killed,) = sink.wait(lambda sink: [each for each in sink.transactions if each["name"] == "rq_jobs.slow"])
         assert killed["outcome"] == "failure"
 

@@ -3,6 +3,7 @@
 import datetime  # noqa: F401
 import sys
 
+import rq_jobs  # noqa: F401
 from rq_jobs import Queue, Retry, connection, queue  # noqa: F401
 
 try:

@@ -32,6 +32,21 @@ def _served(library: str, release: str, tests: tuple[str, ...], beside: tuple[st
 _ASGI = ("uvicorn", "python-multipart", "httpx==0.27.2")
 _WSGI = ("gunicorn",)
 
+_CELERY, _RQ = ("integration/libraries/test_celery.py",), ("integration/libraries/test_rq.py",)
+_CELERIES = (
+    ("5.2.7", ("redis<4.4", "gevent<24", "setuptools<70"), "3.9"),
+    ("5.3.6", ("redis<5", "gevent"), "3.9"),
+    ("5.4.0", ("redis<6", "gevent"), "3.12"),
+    ("", ("redis", "gevent"), ""),
+)
+_RQS = (
+    ("1.10.1", ("redis<4", "click<8.1"), "3.9"),
+    ("1.16.2", ("redis<5",), "3.9"),
+    ("2.0.0", ("redis<6",), "3.12"),
+    ("2.6.1", ("redis",), "3.13"),
+    ("", ("redis",), ""),
+)
+
 RELEASES = (
     _served("flask", "1.1.4", ("flask",), (*_WSGI, "markupsafe<2.1")),  # no signals without blinker
     _served("flask", "2.0.3", ("flask",), (*_WSGI, "werkzeug<2.1")),
@@ -48,4 +63,6 @@ RELEASES = (
     _served("fastapi", "0.137.2", ("starlette", "fastapi"), _ASGI),  # included routers match by themselves
     _served("fastapi", "0.150.0", ("starlette", "fastapi"), _ASGI),
     _served("fastapi", "", ("starlette", "fastapi"), _ASGI),
+    *(Release("celery", release, _CELERY, beside, python, True) for release, beside, python in _CELERIES),
+    *(Release("rq", release, _RQ, beside, python, True) for release, beside, python in _RQS),
 )

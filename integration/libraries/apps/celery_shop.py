@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 
 from celery import Celery
@@ -149,6 +150,8 @@ def unreachable():
     except Exception as error:
         lines, trace = [], error.__traceback__
         while trace is not None:
-            lines.append(trace.tb_frame.f_code.co_name)
+            name = trace.tb_frame.f_code.co_name
+            if name != "wrapper" or sys.version_info >= (3, 11):  # before, our frames show
+                lines.append(name)
             trace = trace.tb_next
         return type(error).__module__, type(error).__name__, str(error), lines

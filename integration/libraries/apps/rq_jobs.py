@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import time
 
 from redis import Redis
@@ -128,6 +129,8 @@ def unreachable():
     except Exception as error:
         lines, trace = [], error.__traceback__
         while trace is not None:
-            lines.append(trace.tb_frame.f_code.co_name)
+            name = trace.tb_frame.f_code.co_name
+            if name != "wrapper" or sys.version_info >= (3, 11):  # before, our frames show
+                lines.append(name)
             trace = trace.tb_next
         return Shown((type(error).__module__, type(error).__name__, str(error), lines))

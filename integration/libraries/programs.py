@@ -44,6 +44,21 @@ def run(*command: Any, sink: Sink | None = None, env: dict[str, str] | None = No
     return Served(*command, sink=sink, env=env, files=files()).run()
 
 
+#: Who is the parent of a program that is started with :func:`context`.
+PARENT = "b" * 16
+
+
+def context(trace: str, flags: str = "01") -> dict[str, str]:
+    """The environment of a program that is part of a trace."""
+    return {"TRACEPARENT": f"00-{trace}-{PARENT}-{flags}"}
+
+
+def whole(events: list[dict[str, Any]]) -> bool:
+    """Whether the parent of each of these has come too."""
+    known = {event["id"] for event in events} | {PARENT}
+    return all(event.get("parent_id", PARENT) in known for event in events)
+
+
 def files() -> dict[str, str]:
     """The applications of this folder, for a working directory."""
     return {each.name: each.read_text() for each in APPS.glob("*.py")}

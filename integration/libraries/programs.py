@@ -59,6 +59,11 @@ def whole(events: list[dict[str, Any]]) -> bool:
     return all(event.get("parent_id", PARENT) in known for event in events)
 
 
+def tree(sink: Sink, trace: str | None = None) -> str:
+    """The sink's tree without the commands that go to Redis: how many a worker needs is its own affair."""
+    return "\n".join(line for line in sink.tree(trace).splitlines() if "[db/redis/query]" not in line)
+
+
 def files() -> dict[str, str]:
     """The applications of this folder, for a working directory."""
     return {each.name: each.read_text() for each in APPS.glob("*.py")}

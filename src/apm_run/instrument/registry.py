@@ -53,6 +53,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "multiprocessing.resource_tracker": ("multiprocessing",),
     "pyuwsgi": ("uwsgi",),
     "requests.sessions": ("requests",),
+    "rq.cli.helpers": ("rq",),
     "rq.cron": ("rq",),
     "rq.job": ("rq",),
     "rq.queue": ("rq",),

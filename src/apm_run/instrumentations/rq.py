@@ -106,6 +106,8 @@ INSTRUMENTATION = Instrumentation(
         *(Annotate(f"{worker}.handle_exception", failed) for worker in _WORKERS),
         *(Retold(f"{worker}.handle_exception") for worker in _WORKERS),
         *(Claim(f"{worker}.work") for worker in _WORKERS),
+        # Its own command, before it asks the server anything.
+        Claim("rq.cli.helpers:setup_loghandlers_from_args"),
         Claim("rq.cron:CronScheduler.start"),
         Claim("rq.scheduler:RQScheduler.work"),
         Claim("rq.worker_pool:WorkerPool.start"),

@@ -347,4 +347,4 @@ def test_as_bare(redis):
 def neutral(line):
     line = re.sub(r"PORT/\d+\b", "PORT/DB", line)
     line = re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "ID", line)
-    return re.sub(r"\d+\.\d+s\b", "SECONDS", line)
+    return re.sub(r"\b\d+(\.\d+)?(e-\d+)?s: ", "SECONDS: ", line)

@@ -28,6 +28,8 @@ TESTING = (
     "hypothesis==6.141.1",
     "jsonschema==4.25.1",
     "pytest-randomly==4.0.1",
+    "starlette",
+    "uvicorn",
 )
 #: Worth naming beside a release where they are installed with it.
 BESIDE = ("starlette", "pydantic", "uvicorn", "werkzeug", "gunicorn", "kombu", "sqlalchemy", "grpcio", "aiohttp")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from integration.services.mariadb import MariaDB
+from integration.services.mongodb import MongoDB
+from integration.services.postgres import Postgres
 from integration.services.rabbitmq import RabbitMQ
-from integration.services.redis import Redis
+from integration.services.redis import Cluster, Redis, Sentinel
 
 
 @pytest.fixture(scope="session")
-def redis():
-    """Redis."""
+def redis_server():
     with Redis() as server:
         yield server
 
@@ -18,4 +20,36 @@ def redis():
 def rabbitmq():
     """RabbitMQ."""
     with RabbitMQ() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel(redis_server):
+    with Sentinel(redis_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster():
+    with Cluster() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongodb_server():
+    with MongoDB() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """PostgreSQL."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """MariaDB."""
+    with MariaDB() as server:
         yield server

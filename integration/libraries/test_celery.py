@@ -28,14 +28,14 @@ def between(redis):
 
 
 @pytest.fixture
-def env(redis):
-    return between(redis)
+def env(redis_server):
+    return between(redis_server)
 
 
 @pytest.fixture(scope="module")
-def shop(redis):
+def shop(redis_server):
     """A prefork worker, and a function that has it work: what the program has written, and the tree of its trace."""
-    env = between(redis)
+    env = between(redis_server)
     with Sink() as sink, Working(*WORKER, sink=sink, env=env, ready="ready.") as worker:
         traces = count(1)
 
@@ -325,11 +325,11 @@ def test_rabbitmq(rabbitmq):
         assert span["context"]["destination"]["port"] == rabbitmq.port
 
 
-def test_as_bare(redis):
+def test_as_bare(redis_server):
     """A worker writes what it would without us, whatever its tasks do."""
     logs = []
     for sink in (None, Sink()):
-        own = between(redis)
+        own = between(redis_server)
         with Working(*WORKER, "-P", "solo", sink=sink, env=own, ready="ready.") as worker:
             calls = ("add.delay(1, 2)", "fail.delay('x')", "unpicklable.delay()", "again.delay()", "rejected.delay()")
             run("celery_send.py", f"[{', '.join(f'shop.{call}' for call in calls[:-1])}]", sink=sink, env=own)

@@ -24,8 +24,8 @@ def between(redis):
 
 
 @pytest.fixture
-def env(redis):
-    return between(redis)
+def env(redis_server):
+    return between(redis_server)
 
 
 def worker(env, *options, sink=None):
@@ -65,8 +65,8 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(redis):
-    env = between(redis)
+def shop(redis_server):
+    env = between(redis_server)
     with Sink() as sink, worker(env, sink=sink):
         yield Shop(sink, env)
 
@@ -266,11 +266,11 @@ def test_server_is_down(env):
         assert not sink.errors
 
 
-def test_as_bare(redis):
+def test_as_bare(redis_server):
     """A worker writes what it would without us, whatever its jobs do."""
     logs = []
     for sink in (None, Sink()):
-        env = between(redis)
+        env = between(redis_server)
         calls = ("add, 1, 2", "fail, 'x'", "again, retry=Retry(max=1)", "seen", "later, 3")
         run("rq_send.py", f"[{', '.join(f'queue.enqueue(rq_jobs.{call})' for call in calls)}]", sink=sink, env=env)
         with worker(env, "--burst", sink=sink) as process:

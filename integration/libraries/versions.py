@@ -28,9 +28,28 @@ def _served(library: str, release: str, tests: tuple[str, ...], beside: tuple[st
     )
 
 
+def _sql(library: str, release: str, test: str, *beside: str, python: str = "") -> Release:
+    return Release(library, release, (f"integration/libraries/test_{test}.py",), beside, python)
+
+
 # What the tests' applications need beside it. Starlette's own test client before 0.37 calls httpx as of 0.27.
 _ASGI = ("uvicorn", "python-multipart", "httpx==0.27.2")
 _WSGI = ("gunicorn",)
+# What takes the events of a whole program.
+_SINK = ("starlette", "uvicorn")
+
+
+def _redis(release: str, python: str = "") -> Release:
+    return Release("redis", release, ("integration/libraries/test_redis.py",), _SINK, python)
+
+
+def _pymongo(release: str, python: str = "", *beside: str) -> Release:
+    return Release("pymongo", release, ("integration/libraries/test_pymongo.py",), (*_SINK, *beside), python)
+
+
+# What SQLAlchemy connects through; 1.4.0 does not know what came later.
+_DRIVERS = ("psycopg2-binary", "psycopg[binary]", "pymysql", "asyncpg", "aiosqlite", "greenlet")
+_DRIVERS_2021 = ("psycopg2-binary==2.8.6", "pymysql==1.0.3", "asyncpg==0.22.0", "aiosqlite==0.17.0", "greenlet")
 
 _CELERY, _RQ = ("integration/libraries/test_celery.py",), ("integration/libraries/test_rq.py",)
 _CELERIES = (
@@ -65,4 +84,37 @@ RELEASES = (
     _served("fastapi", "", ("starlette", "fastapi"), _ASGI),
     *(Release("celery", release, _CELERY, beside, python, True) for release, beside, python in _CELERIES),
     *(Release("rq", release, _RQ, beside, python, True) for release, beside, python in _RQS),
+    _redis("3.5.3", "3.9"),  # neither asyncio nor clusters
+    _redis("4.0.2", "3.9"),
+    _redis("4.5.5", "3.10"),
+    _redis("5.0.8", "3.12"),
+    _redis("6.4.0", "3.13"),  # pipelines of clusters are transactions too
+    _redis("7.0.1"),
+    _redis(""),
+    _pymongo("3.12.3", "3.9"),
+    _pymongo("4.0.2", "3.10"),
+    _pymongo("4.4.1", "3.11"),
+    _pymongo("4.8.0", "3.11"),
+    _pymongo("4.9.2", "3.12", "motor==3.6.1"),  # two APIs made from one source
+    _pymongo("4.13.2", "3.12"),  # AsyncMongoClient is stable
+    _pymongo("", "", "motor"),
+    _sql("psycopg2-binary", "2.8.6", "psycopg2", python="3.9"),
+    _sql("psycopg2-binary", "2.9.5", "psycopg2"),
+    _sql("psycopg2-binary", "", "psycopg2", python="3.13"),
+    _sql("psycopg", "3.1.8", "psycopg", "psycopg-binary==3.1.8", "psycopg-pool==3.1.9", python="3.9"),
+    _sql("psycopg", "3.1.20", "psycopg", "psycopg-binary==3.1.20", "psycopg-pool==3.1.9"),
+    _sql("psycopg", "3.2.13", "psycopg", "psycopg-pool"),  # in Python, over Debian's libpq
+    _sql("psycopg", "", "psycopg", "psycopg-binary", "psycopg-pool", python="3.13"),
+    _sql("asyncpg", "0.22.0", "asyncpg", python="3.9"),
+    _sql("asyncpg", "0.27.0", "asyncpg"),
+    _sql("asyncpg", "", "asyncpg", python="3.13"),
+    _sql("pymysql", "0.9.3", "pymysql", python="3.9"),
+    _sql("pymysql", "1.0.3", "pymysql"),
+    _sql("pymysql", "", "pymysql", python="3.13"),
+    _sql("sqlalchemy", "1.4.0", "sqlalchemy", *_DRIVERS_2021, python="3.9"),
+    _sql("sqlalchemy", "1.4.54", "sqlalchemy", *_DRIVERS),
+    _sql("sqlalchemy", "2.0.58", "sqlalchemy", *_DRIVERS),
+    _sql("sqlalchemy", "", "sqlalchemy", *_DRIVERS, python="3.13"),
+    Release("aiosqlite", "0.17.0", ("tests/instrumentations/test_aiosqlite.py",), python="3.9"),
+    Release("aiosqlite", "", ("tests/instrumentations/test_aiosqlite.py",)),
 )

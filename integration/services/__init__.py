@@ -43,7 +43,7 @@ def free_port() -> int:
 
 def packaged(path: str) -> str:
     """A server's program below the site-packages or ``bin`` of ``make services``; skips where it is not there."""
-    for found in (*PACKAGES.glob(f"lib/python*/site-packages/{path}"), PACKAGES / "bin" / path):
+    for found in (PACKAGES / "bin" / path, *PACKAGES.glob(f"lib/python*/site-packages/{path}")):
         if found.exists():
             return str(found)
     pytest.skip(f"{path} is not installed: make services")
@@ -98,8 +98,7 @@ class Service:
         for name in self.commands:
             if shutil.which(name) is None:
                 pytest.skip(f"{name} is not installed")
-        self._made = tempfile.TemporaryDirectory(prefix="apm-run-service-", ignore_cleanup_errors=True)
-        self.folder = Path(self._made.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="apm-run-service-"))
         self.folder.chmod(0o777)
         try:
             self.prepare()
@@ -138,4 +137,4 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.end()
         self.clean()
-        self._made.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from apm_run.instrument.vocabulary import Instrumentation
 from apm_run.tracer import current
 
 #: Steps of the engine itself that may fail: methods of the tracer.
-ENGINE = ("begin", "begin_transaction", "claim", "headers", "fail", "end", "end_transaction", "capture")
+ENGINE = ("begin", "begin_transaction", "claim", "headers", "fail", "forget", "end", "end_transaction", "capture")
 #: Under which name the failure of one of them is on record, where that is another.
 RECORDED = {
     "begin": "describe",
@@ -23,6 +23,7 @@ RECORDED = {
     "claim": "describe",
     "headers": "rewrite",
     "capture": "fail",
+    "forget": "end",
     "end_transaction": "end",
 }
 

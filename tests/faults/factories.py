@@ -61,8 +61,9 @@ def check_factory(case: Case) -> None:
 def maker(target: Factory, base: type) -> Any:
     """The library's function: it takes the type to make by position or by name."""
 
-    def make(*args: Any, factory: Any = base) -> Any:
-        return args[target.position]() if len(args) > target.position else factory()
+    def make(*args: Any, **kwargs: Any) -> Any:
+        asked = args[target.position] if len(args) > target.position else kwargs.get(target.keyword, base)
+        return base() if asked is None and target.default is not None else asked()
 
     return make
 
@@ -90,6 +91,8 @@ def replaced_factory(case: Case, target: Factory, prefix: str = "") -> Factory:
         target.path,
         target.base,
         position=target.position,
+        keyword=target.keyword,
+        default=target.default,
         names=target.names,
         makes=tuple(replaced_factory(case, making, f"{prefix}{making.path}.") for making in target.makes),
         targets=tuple(replaced(spanned) for spanned in target.targets),
@@ -104,7 +107,7 @@ def use_factory(case: Case, engine: Engine, program: Program, module: ModuleType
         assert (type(instance) is base) == (case.step == "factory")
         if case.raising:
             try:
-                make(*range(target.position), factory=fault)
+                make(*range(target.position), **{target.keyword: fault})
                 raise AssertionError("the exception is lost")
             except Ours:
                 pass

@@ -12,18 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults import factories, places, servers, spans, tellers
+from tests.faults import callbacks, factories, places, servers, spans, tellers
 from tests.faults.case import Case
 
 from apm_run.instrument import registry
 from apm_run.instrument.vocabulary import (
+    Abandon,
     Annotate,
+    Callbacks,
     Carry,
     Claim,
     Exchange,
     Factory,
+    Failure,
     Greenlet,
     Learn,
+    Quiet,
     Retold,
     Serve,
     Subscribe,
@@ -35,11 +39,15 @@ from apm_run.instrument.vocabulary import (
 KINDS: dict[type, tuple[Any, Any]] = {
     Target: (spans.target_cases, spans.check_target),
     Exchange: (spans.exchange_cases, spans.check_exchange),
+    Callbacks: (callbacks.callbacks_cases, callbacks.check_callbacks),
+    Abandon: (callbacks.abandon_cases, callbacks.check_abandon),
+    Failure: (callbacks.failure_cases, callbacks.check_failure),
     Watch: (tellers.watch_cases, tellers.check_watch),
     Retold: (tellers.retold_cases, tellers.check_retold),
     Annotate: (tellers.annotate_cases, tellers.check_annotate),
     Claim: (tellers.annotate_cases, tellers.check_annotate),
     Subscribe: (tellers.subscribe_cases, tellers.check_subscribe),
+    Quiet: (spans.quiet_cases, spans.check_quiet),
     Carry: (tellers.carry_cases, tellers.check_carry),
     Greenlet: (tellers.greenlet_cases, tellers.check_greenlet),
     Learn: (tellers.learn_cases, tellers.check_learn),

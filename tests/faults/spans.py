@@ -9,7 +9,7 @@ from tests.engine import Engine, exit_span, running
 from tests.faults.case import RECORDED, Case, leaf
 from tests.faults.program import KINDS, Ours, Program, fault
 
-from apm_run.instrument.vocabulary import Exchange, Target, TransactionDraft
+from apm_run.instrument.vocabulary import Exchange, Quiet, Target, TransactionDraft
 from apm_run.tracer import Tracer, current
 
 # A function whose call is a span, or a transaction
@@ -22,6 +22,7 @@ def target_cases(target: Target, member: str = "") -> Iterator[tuple[str, ...]]:
     if target.observe is not None:
         steps += ["observe"]
     steps += ["capture", "claim", "end_transaction"] if target.entry else ["fail", "end"]
+    steps += ["forget"] if target.failing else []
     for step in steps:
         for kind in KINDS:
             for raising in ("", "call"):
@@ -61,7 +62,8 @@ def faulty(case: Case, target: Target) -> Target:
     }
     if case.step in functions:
         functions[case.step] = fault
-    return Target(target.path, entry=target.entry, made=target.made, **functions)
+    own = {"entry": target.entry, "failing": target.failing, "made": target.made}
+    return Target(target.path, **own, **functions)
 
 
 def check_target(case: Case) -> None:
@@ -93,18 +95,43 @@ def follow(case: Case, engine: Engine, program: Program, function: Any, target: 
     assert args[-1] == ("rewritten" if rewritten else "argument"), args
     assert kwargs == {"word": "value"}, kwargs
     (opened,) = program.inside
+    forgotten = target.failing and not case.raising
     if case.step in ("describe", "begin", "begin_transaction", "claim"):
         assert opened is transaction, "something was begun"
     else:
         assert opened is not transaction, "nothing was begun"
         if case.step not in ("end", "end_transaction"):
             ended = [one for one, _ in engine.sink.transactions] if target.entry else engine.sink.spans(transaction)
-            assert opened in ended, "it is not closed"
-            assert opened.end_ns > 0, "it is not closed"
+            assert (opened in ended) != forgotten, "it is not closed, or it is reported"
+            assert opened.end_ns > 0 or case.step == "forget", "it is not closed"
+        if case.step not in ("end", "end_transaction") and not forgotten:
             failed = bool(case.raising) and case.step not in ("fail", "capture")
             assert opened.outcome == ("failure" if failed else "success"), opened.outcome
     unmet = case.step == "none" or (case.step in ("fail", "capture") and not case.raising)
+    if target.failing:
+        unmet |= (case.step == "end" and not case.raising) or (case.step == "forget" and bool(case.raising))
     case.recorded(where, "" if unmet else RECORDED.get(case.step, case.step))
+
+
+# No span, and none below
+
+
+def quiet_cases(target: Quiet) -> Iterator[tuple[str, ...]]:
+    for step in ("none", "begin", "forget"):
+        for kind in KINDS:
+            for raising in ("", "call"):
+                yield step, kind, raising
+
+
+def check_quiet(case: Case) -> None:
+    program, engine = Program(case.kind, bool(case.raising)), case.engine()
+    holder = case.stage(engine, case.target, **{leaf(case.target): program.function()})
+    with engine.transaction() as transaction:
+        program.use(getattr(holder, leaf(case.target)), "argument")
+    (opened,) = program.inside
+    assert (opened is transaction) == (case.step == "begin")
+    assert engine.sink.spans(transaction) == []
+    case.recorded(case.target.path, "" if case.step == "none" else RECORDED[case.step])
 
 
 # A span over several calls

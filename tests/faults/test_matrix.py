@@ -62,6 +62,9 @@ TARGETS = {
     "exchange": vocabulary.Exchange(
         "library:Connection.put", nothing, inject="end", finish="response", abandon="close", rewrite=nothing
     ),
+    "callbacks": vocabulary.Callbacks("library:register", nothing, nothing, key=nothing, observe=nothing),
+    "abandon": vocabulary.Abandon("library:Connection.close", "library:register", nothing),
+    "failure": vocabulary.Failure("library:connect", nothing),
     "carry": vocabulary.Carry("library:submit", 2),
     "claim": vocabulary.Claim("library:Server.run"),
     "application": vocabulary.Serve("library:application", wsgi, itself=True),

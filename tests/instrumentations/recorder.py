@@ -22,7 +22,7 @@ from tests.receiver import objections
 from apm_run import config
 from apm_run.instrument import registry
 from apm_run.instrument.patch import instrument
-from apm_run.instrument.vocabulary import Exchange
+from apm_run.instrument.vocabulary import Exchange, Factory
 from apm_run.intake import encode
 from apm_run.tracer import Span, Tracer, Transaction, current
 
@@ -125,7 +125,7 @@ def instrumented(*files: str, **options: str) -> Iterator[Recorder]:
         for file in files:
             instrumentation = registry.load(file)
             for module in sorted(instrumentation.triggers() - _OTHERS):
-                importlib.import_module(module)
+                _import(module)
             for target in instrumentation.targets:
                 undo += _undo(target)
             for module in sorted(instrumentation.triggers() & sys.modules.keys()):
@@ -138,6 +138,15 @@ def instrumented(*files: str, **options: str) -> Iterator[Recorder]:
         assert current.get() is None
 
 
+def _import(module: str) -> None:
+    """Import a module that an instrumentation waits for, unless this release of its library has none of that name."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+
+
 def _undo(target: Any) -> list[Callable[[], None]]:
     """What puts the attributes back that a target replaces."""
     module, _, attribute = target.path.partition(":")
@@ -146,7 +155,10 @@ def _undo(target: Any) -> list[Callable[[], None]]:
     for part in path:
         holder = getattr(holder, part, None)
     names = [last, target.inject, target.finish, target.abandon] if isinstance(target, Exchange) else [last]
-    return [_restore(holder, name) for name in names if name in getattr(holder, "__dict__", ())]
+    places = [(holder, name) for name in names]
+    if isinstance(target, Factory):
+        places += [(sys.modules.get(path.partition(":")[0]), path.partition(":")[2]) for path in target.names]
+    return [_restore(holder, name) for holder, name in places if name in getattr(holder, "__dict__", ())]
 
 
 def _restore(holder: Any, name: str) -> Callable[[], None]:

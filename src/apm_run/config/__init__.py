@@ -97,6 +97,7 @@ class Settings:
     local_var_list_max_length: int
     local_var_dict_max_length: int
     auto_log_stacks: bool
+    mongodb_capture_statement_commands: tuple[Matcher, ...]
     filter_exception_types: tuple[Matcher, ...]
     capture_headers: bool
     capture_body: str

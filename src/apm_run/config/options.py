@@ -550,6 +550,16 @@ OPTIONS: tuple[Option, ...] = (
         "false",
     ),
     Option(
+        "mongodb_capture_statement_commands",
+        parse.wildcards(),
+        "find, aggregate, count, distinct, mapReduce",
+        _DATA,
+        "MongoDB commands whose spans show the command itself, values of secret fields redacted "
+        "(`sanitize_field_names`).",
+        "find",
+        dynamic=True,
+    ),
+    Option(
         "filter_exception_types",
         parse.wildcards(),
         None,

@@ -10,8 +10,56 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from apm_run.model import Call
+
 #: How the names of statements that change rows begin: for others a driver's row count is the size of a result.
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE")
+
+
+def text(sql: object) -> str | None:
+    """A statement as an exact ``str``, where the driver takes bytes as well; None for what is neither."""
+    if type(sql) is str:
+        return sql
+    if isinstance(sql, str):
+        return str.__str__(sql)  # a subclass may hash or compare as it likes
+    if type(sql) is bytes:
+        return sql[: 4 * LIMIT].decode("utf-8", "replace")
+    if isinstance(sql, (bytes, bytearray)):
+        return bytes(memoryview(sql)[: 4 * LIMIT]).decode("utf-8", "replace")
+    return None
+
+
+class Place:
+    """Where a connection leads: what is known of it, the rest is None."""
+
+    __slots__ = ("address", "instance", "port", "user")
+
+    def __init__(self, instance: object, user: object, address: object, port: object) -> None:
+        """Keep what is of the right type.
+
+        :param instance: the current database. :param address: of the server; a socket in the file system is no
+            address.
+        """
+        self.instance = instance if type(instance) is str else text(instance)
+        self.user = user if type(user) is str else text(user)
+        address = address if type(address) is str else text(address)
+        self.address = None if not address or address[0] in "/@" else address
+        self.port = port if type(port) is int and port > 0 and self.address else None
+
+    def fill(self, draft: SpanDraft) -> SpanDraft:
+        """Say it of a span."""
+        db: dict[str, Any] = draft.db  # type: ignore[assignment]
+        if self.instance:
+            db["instance"] = self.instance
+        if self.user:
+            db["user"] = self.user
+        draft.address = self.address
+        draft.port = self.port
+        return draft
+
+
+#: A connection that is closed, or is none.
+NOWHERE = Place(None, None, None, None)
 
 
 def statement(
@@ -26,14 +74,52 @@ def statement(
 
     :param instance: the current database, where there is one.
     """
-    if type(sql) is not str:
-        if not isinstance(sql, str):
-            return None
-        sql = str.__str__(sql)  # a subclass may hash or compare as it likes
+    sql = sql if type(sql) is str else str.__str__(sql) if isinstance(sql, str) else None
+    if sql is None:
+        return None
     db: dict[str, Any] = {"type": "sql", "statement": cut(sql, LIMIT)}
     if instance:
         db["instance"] = instance
     return SpanDraft(signature(sql), "db", subtype, "query", db=db, address=address, port=port)
+
+
+def executed(subtype: str, sql: str | None, place: Place) -> SpanDraft | None:
+    """A span for an SQL statement of a connection, from :func:`text` or its like."""
+    if sql is None:
+        return None
+    db: dict[str, Any] = {"type": "sql", "statement": cut(sql, LIMIT)}
+    return place.fill(SpanDraft(signature(sql), "db", subtype, "query", db=db))
+
+
+def procedure(subtype: str, name: object, place: Place) -> SpanDraft | None:
+    """A span for the call of a stored procedure or function by its name."""
+    if type(name) is not str:
+        return None
+    call = f"CALL {name}"
+    return place.fill(SpanDraft(cut(call), "db", subtype, "exec", db={"type": "sql", "statement": cut(call, LIMIT)}))
+
+
+def connect(library: str, subtype: str, place: Place) -> SpanDraft:
+    """A span for making a connection."""
+    return _reached(SpanDraft(f"{library}.connect", "db", subtype, "connect", db={"type": "sql"}), place)
+
+
+def connected(draft: SpanDraft, place: Place) -> None:
+    """Say where a connection that has been made really leads: an option file, say, knew more than the arguments."""
+    draft.name = draft.name.partition(" ")[0]
+    _reached(draft, place)
+
+
+def _reached(draft: SpanDraft, place: Place) -> SpanDraft:
+    if place.address:
+        draft.name = f"{draft.name} {place.address}:{place.port}" if place.port else f"{draft.name} {place.address}"
+    return place.fill(draft)
+
+
+def rows(call: Call, result: object, draft: SpanDraft) -> None:
+    """The rows that a cursor's statement has changed."""
+    if draft.name.startswith(_CHANGING) and not isinstance(result, BaseException):
+        affected(draft, getattr(call.instance, "rowcount", None))
 
 
 def affected(draft: SpanDraft, rowcount: object) -> None:

@@ -39,7 +39,7 @@ def factory(
     :param standard: is filled with the subclasses of the library's own types, which are made at once; without it
         they are made when they are first asked for.
     """
-    position = target.position
+    position, keyword, default = target.position, target.keyword, target.default
     known: dict[type, type] = {} if standard is None else standard
 
     def instead(asked: Any) -> Any:
@@ -60,15 +60,26 @@ def factory(
             known[base] = found
         return found
 
+    def meant(args: tuple[Any, ...]) -> Any:
+        """What is made where nothing, or None, is asked for."""
+        return (getattr(args[0], default, None) if default and args else None) or base
+
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             if len(args) > position:
-                args = (*args[:position], instead(args[position]), *args[position + 1 :])
+                asked = args[position]
+                if asked is None and default is not None:
+                    asked = meant(args)
+                args = (*args[:position], instead(asked), *args[position + 1 :])
+            elif default is None:
+                kwargs[keyword] = instead(kwargs.get(keyword, base))
             else:
-                kwargs["factory"] = instead(kwargs.get("factory", base))
+                asked = kwargs.get(keyword)
+                kwargs[keyword] = instead(meant(args) if asked is None else asked)
         except Exception:
             failed(f"{where}: factory")
-        caller = sys._getframe(1) if len(args) > 1 < position else None
+        # Only a function that came to take what it makes by position warns of that.
+        caller = sys._getframe(1) if default is None and len(args) > 1 < position else None
         try:
             if caller is not None:
                 return _called_at(caller)(original, args, kwargs)
@@ -81,7 +92,10 @@ def factory(
 
     dressed = wrap.dressed(wrapper, original)
     if standard is not None:
-        instead(base)
+        others = type.__subclasses__(base)
+        made = instead(base)
+        for other in others:
+            standard[other] = _joined(made, other)
     return dressed
 
 
@@ -124,6 +138,16 @@ def _subclass(
     if kind is base:
         made.__reduce_ex__ = _unpicklable(made, kind)  # type: ignore[method-assign]
     return made
+
+
+def _joined(made: type, other: type) -> type:
+    """What stands for a type that the library itself derives, in C, from one that has been replaced."""
+    joined = type(
+        other.__name__, (made, other), {"__module__": other.__module__, "__doc__": other.__doc__, "__slots__": ()}
+    )
+    joined.__qualname__ = other.__qualname__
+    joined.__reduce_ex__ = _unpicklable(joined, other)  # type: ignore[method-assign]
+    return joined
 
 
 def _type(making: Factory) -> type:

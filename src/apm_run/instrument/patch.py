@@ -5,18 +5,24 @@ from __future__ import annotations
 import sys
 
 from apm_run.guard import failed
-from apm_run.instrument import looking, serving, wrap
+from apm_run.instrument import decorated, failures, looking, serving, wrap
+from apm_run.instrument.callbacks import Pair, abandoning
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
 from apm_run.instrument.place import Missing, replace, resolve
+from apm_run.instrument.quiet import Silence
 from apm_run.instrument.vocabulary import (
+    Abandon,
     Annotate,
+    Callbacks,
     Carry,
     Claim,
     Exchange,
     Factory,
+    Failure,
     Greenlet,
     Learn,
+    Quiet,
     Retold,
     Serve,
     Subscribe,
@@ -74,6 +80,9 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
         _subscribe(target, resolve(module, attribute)[2], tracer, where)
     elif isinstance(target, Retold):
         tracer.retold.add(looking.code(resolve(module, attribute)[2]))
+    elif isinstance(target, Callbacks):
+        pair = Pair(target, tracer, where)
+        resolve(module, attribute)[2](target.listener(pair.begin, pair.end))
     elif isinstance(target, Greenlet) and target.hook:
         resolve(module, attribute)[2](partial(_accompany, where))
     elif isinstance(target, Serve) and (target.itself or target.event):
@@ -119,7 +128,7 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Annotate | Watch | Claim | Serve | Carry | Greenlet,
+    target: Target | Failure | Abandon | Annotate | Watch | Claim | Serve | Carry | Greenlet | Quiet,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
@@ -128,9 +137,15 @@ def _wrapper(
         interceptor = wrap.Interceptor(target, tracer, where)
         if target.made:
             return wrap.dressed(looking.making(original, interceptor), original)
-        return wrap.function(original, interceptor)
+        return decorated.function(original, interceptor)
     if isinstance(target, Watch):
         return wrap.dressed(looking.watching(target, original, tracer, where), original)
+    if isinstance(target, Failure):
+        return failures.function(original, wrap.Interceptor(Target(where, target.describe), tracer, where))
+    if isinstance(target, Abandon):
+        return preceded(original, abandoning(target, original, where))
+    if isinstance(target, Quiet):
+        return decorated.function(original, Silence(tracer, where))
     if isinstance(target, Annotate):
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):

@@ -5,9 +5,13 @@ program has finished importing it. A path that is not there skips that one targe
 
 ``Target``     a function whose call is a span, or with ``entry=True`` a transaction
 ``Exchange``   a span over several calls on one object: a request and its response
+``Callbacks``  a span that one callback of the library's begins and another ends
+``Abandon``    a function that is called where such a span will have no second callback
+``Failure``    a function whose call is a span only where it raises
 ``Annotate``   a function that tells something about the current transaction
 ``Watch``      a function whose result is looked at, whether or not a transaction runs
 ``Retold``     a function that logs an error which is reported as what it is
+``Quiet``      a function below which there are no spans: what a library does on its own account
 ``Subscribe``  the library's own hook: always preferred to wrapping
 ``Claim``      a function that makes the program a server or worker: it is not one transaction itself
 ``Serve``      a server's or framework's application: a transaction per request
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol, Union
 
+    from apm_run.config import Settings
     from apm_run.model import CurrentTransaction
 
     Describe = Callable[[Call], "SpanDraft | TransactionDraft | None"]
@@ -43,30 +48,24 @@ if TYPE_CHECKING:
             """The object to put in the place of an application."""
 
     AnyTarget = Union[
-        "Target",
-        "Exchange",
-        "Annotate",
-        "Watch",
-        "Retold",
-        "Subscribe",
-        "Claim",
-        "Serve",
-        "Learn",
-        "Carry",
-        "Greenlet",
-        "Factory",
-    ]
+        "Target", "Exchange", "Callbacks", "Abandon", "Failure", "Annotate", "Watch", "Retold", "Subscribe",
+        "Claim", "Serve", "Learn", "Carry", "Greenlet", "Factory", "Quiet",
+    ]  # fmt: skip
 
 __all__ = [
+    "Abandon",
     "Annotate",
     "Call",
+    "Callbacks",
     "Carry",
     "Claim",
     "Exchange",
     "Factory",
+    "Failure",
     "Greenlet",
     "Instrumentation",
     "Learn",
+    "Quiet",
     "Retold",
     "Serve",
     "SpanDraft",
@@ -80,7 +79,7 @@ __all__ = [
 class Target:
     """A function whose call is a span."""
 
-    __slots__ = ("describe", "entry", "made", "observe", "path", "rewrite")
+    __slots__ = ("describe", "entry", "failing", "made", "observe", "path", "rewrite")
 
     def __init__(
         self,
@@ -90,6 +89,7 @@ class Target:
         observe: Observe | None = None,
         rewrite: Rewrite | None = None,
         entry: bool = False,
+        failing: bool = False,
         made: bool = False,
     ) -> None:
         """Say how a call is reported.
@@ -100,6 +100,7 @@ class Target:
         :param rewrite: the arguments with the trace context headers put in, without mutating the caller's; None
             leaves them.
         :param entry: the call is a transaction of its own instead of a span.
+        :param failing: it is a span only where it fails: another one shows what it leads to otherwise.
         :param made: the function is not the one in ``path``, but what that one returns.
         """
         self.path = path
@@ -107,6 +108,7 @@ class Target:
         self.observe = observe
         self.rewrite = rewrite
         self.entry = entry
+        self.failing = failing
         self.made = made
 
 
@@ -141,6 +143,57 @@ class Exchange:
         self.observe = observe
 
 
+class Callbacks:
+    """A span that begins with one callback of the library's and ends with another, in whatever order others do."""
+
+    __slots__ = ("describe", "key", "listener", "observe", "path")
+
+    def __init__(
+        self,
+        path: str,
+        listener: Callable[[Callable[[Any], None], Callable[[Any], None]], Any],
+        describe: Callable[[Call, Settings], SpanDraft | None],
+        *,
+        key: Callable[[Any], Any],
+        observe: Observe | None = None,
+    ) -> None:
+        """Say how the library is listened to.
+
+        :param path: a function that takes a listener. :param listener: makes one of two functions: what begins and
+            what ends, each called with what the library hands over.
+        :param describe: the facts; the call's one argument is what the first callback got. :param key: of what a
+            callback got: the same for both. :param observe: adds facts of what the second one got, and the outcome.
+        """
+        self.path = path
+        self.listener = listener
+        self.describe = describe
+        self.key = key
+        self.observe = observe
+
+
+class Abandon:
+    """A function that the library calls, in the same context, where the second callback will not come."""
+
+    __slots__ = ("of", "path", "when")
+
+    def __init__(self, path: str, of: str, when: Callable[[Call], bool]) -> None:
+        """:param of: path of the :class:`Callbacks`. :param when: whether this call says so."""
+        self.path = path
+        self.of = of
+        self.when = when
+
+
+class Failure:
+    """A function whose call is a span only where it raises: otherwise it is no work of its own."""
+
+    __slots__ = ("describe", "path")
+
+    def __init__(self, path: str, describe: Describe) -> None:
+        """:param describe: the facts of the span, or None: this failure is none."""
+        self.path = path
+        self.describe = describe
+
+
 class Annotate:
     """A function that, before it runs, tells something about the current transaction."""
 
@@ -170,6 +223,16 @@ class Retold:
 
     def __init__(self, path: str) -> None:
         """:param path: the function in which the log is called."""
+        self.path = path
+
+
+class Quiet:
+    """A function that is no span, and has none below it."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        """:param path: what the library does without having been asked to: a pool's reset, say."""
         self.path = path
 
 
@@ -278,7 +341,7 @@ class Greenlet:
 class Factory:
     """A function that makes an object of a C type, and takes the type to make as an argument."""
 
-    __slots__ = ("base", "makes", "names", "path", "position", "targets")
+    __slots__ = ("base", "default", "keyword", "makes", "names", "path", "position", "targets")
 
     def __init__(
         self,
@@ -286,14 +349,18 @@ class Factory:
         base: str,
         *,
         position: int,
+        keyword: str = "factory",
+        default: str | None = None,
         names: tuple[str, ...] = (),
         makes: tuple[Factory, ...] = (),
         targets: tuple[Target, ...] = (),
     ) -> None:
         """Say what is made.
 
-        :param base: path of the type that is made by default; its parameter is called ``factory``.
+        :param base: path of the type that is made by default.
         :param position: of the factory among the positional arguments (a method's instance is 0).
+        :param keyword: the name of its parameter.
+        :param default: None may be asked for, and is what the instance's attribute of this name says, if it has one.
         :param names: all paths under which the same function is found: it stays one function.
         :param makes: methods of the type that make another such object; their path is the method's name.
         :param targets: methods of the type that are spans; their path is the method's name.
@@ -301,6 +368,8 @@ class Factory:
         self.path = path
         self.base = base
         self.position = position
+        self.keyword = keyword
+        self.default = default
         self.names = names
         self.makes = makes
         self.targets = targets

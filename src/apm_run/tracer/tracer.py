@@ -304,6 +304,22 @@ class Tracer(Reporting):
             owner.children += 1
         return span
 
+    def now(self) -> int:
+        """The time, as spans have it."""
+        return self._clock()
+
+    def backdate(self, span: Span, start_ns: int) -> None:
+        """Say that a span has begun earlier, when it was not known yet that it would be one."""
+        span.start_ns = start_ns
+        if span.parent.children == 1:
+            span.parent.since_ns = start_ns
+
+    def forget(self, span: Span) -> None:
+        """Take back a span that has begun: it is as if it had not."""
+        span.end_ns = self._clock()
+        if span.transaction.timers is not None:
+            span.parent.children -= 1
+
     def end(self, span: Span) -> None:
         """End a span. Its stack is caught here, where it is known to be slow enough to be worth it.
 

@@ -86,6 +86,9 @@ def test_defaults() -> None:
         "local_var_list_max_length": 10,
         "local_var_dict_max_length": 10,
         "auto_log_stacks": True,
+        "mongodb_capture_statement_commands": tuple(
+            map(Matcher, ("find", "aggregate", "count", "distinct", "mapReduce"))
+        ),
         "filter_exception_types": (),
         "capture_headers": True,
         "capture_body": "off",

@@ -52,7 +52,7 @@ class Sink:
         self.held: list[Span] = []
         self.metricsets: list[dict[str, Any]] = []
 
-    def begun(self) -> None:
+    def begun(self, job: bool = False) -> None:
         pass
 
     def transaction(self, transaction: Transaction, spans: list[Span]) -> None:

@@ -8,12 +8,20 @@ from integration.services.elasticsearch import Elasticsearch
 from integration.services.mariadb import MariaDB
 from integration.services.mongodb import MongoDB
 from integration.services.postgres import Postgres
+from integration.services.rabbitmq import RabbitMQ
 from integration.services.redis import Cluster, Redis, Sentinel
 
 
 @pytest.fixture(scope="session")
 def redis_server():
     with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq():
+    """RabbitMQ."""
+    with RabbitMQ() as server:
         yield server
 
 

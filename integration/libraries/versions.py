@@ -68,6 +68,23 @@ def _django(release: str, python: str, framework: str) -> Release:
 def _jinja2(release: str, *beside: str, python: str = "") -> Release:
     return Release("jinja2", release, ("tests/instrumentations/test_jinja2.py",), beside, python)
 
+_CELERY, _RQ = ("integration/libraries/test_celery.py",), ("integration/libraries/test_rq.py",)
+_CELERIES = (
+    ("5.2.7", ("redis<4.4", "gevent<24", "setuptools<70"), "3.9"),
+    ("5.3.6", ("redis<5", "gevent"), "3.9"),
+    ("5.4.0", ("redis<6", "gevent"), "3.12"),
+    ("", ("redis", "gevent"), ""),
+)
+_RQS = (
+    ("1.10.1", ("redis<4", "click<8.1"), "3.9"),
+    ("1.16.2", ("redis<5",), "3.9"),
+    ("2.0.0", ("redis<6",), "3.12"),
+    ("2.6.1", ("redis",), "3.13"),
+    ("", ("redis",), ""),
+)
+
+    *(Release("celery", release, _CELERY, beside, python, True) for release, beside, python in _CELERIES),
+    *(Release("rq", release, _RQ, beside, python, True) for release, beside, python in _RQS),
 
 RELEASES = (
     Release("boto3", "", _BOTOCORE, ("aiobotocore", *_RECEIVER)),

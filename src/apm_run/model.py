@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         sampled: bool
         route_prefix: str
         context: dict[str, Any]
-        #: What ``describe`` has said of it, where it is an entry.
+        #: What the library that has begun it says of it.
         draft: TransactionDraft | None
 
         def set_name(self, name: str) -> None:

@@ -33,9 +33,9 @@ class Pipeline:
         self._encode = encode
         self._stacks: Stacks | None = None
 
-    def begun(self) -> None:
+    def begun(self, job: bool = False) -> None:
         """Let the agent thread keep an eye on it."""
-        self._exporter.begun()
+        self._exporter.begun(job)
 
     def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
         """Encode a transaction with its spans and errors in one piece."""

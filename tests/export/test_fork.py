@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tests.export.support import event, exporter, left, numbers
@@ -104,3 +106,31 @@ def test_a_child_does_not_write_into_the_parents_segment(state):
         after = path.read_bytes()
         # The metadata line may have come meanwhile, from the parent's thread.
         assert after.count(b"transaction") == before.count(b"transaction") == 1
+
+
+def test_a_child_that_is_made_for_a_job_is_looked_at_before_anything_has_ended_in_it(state):
+    """It may be killed in the middle of that job: what is left of it is to say that it has begun."""
+    with Server() as server, exporter(server.url) as made:
+        looked, told = os.pipe()
+        made.looks = lambda: os.write(told, b"looked") and None
+        pid = os.fork()
+        if not pid:
+            try:
+                made.begun()
+                os.write(told, b"not yet, ")
+                made.begun(job=True)
+                time.sleep(60)
+            finally:
+                os._exit(0)
+        try:
+            os.close(told)
+            found = b""
+            while b"looked" not in found:
+                piece = os.read(looked, 100)
+                assert piece, found
+                found += piece
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(looked)
+        assert found.startswith(b"not yet, looked")

@@ -30,9 +30,11 @@ from apm_run.instrument.vocabulary import (
     Learn,
     Quiet,
     Remember,
+    Retold,
     Serve,
     Subscribe,
     Target,
+    Watch,
     Within,
 )
 
@@ -44,6 +46,8 @@ KINDS: dict[type, tuple[Any, Any]] = {
     Abandon: (callbacks.abandon_cases, callbacks.check_abandon),
     Failure: (callbacks.failure_cases, callbacks.check_failure),
     Within: (within.within_cases, within.check_within),
+    Watch: (tellers.watch_cases, tellers.check_watch),
+    Retold: (tellers.retold_cases, tellers.check_retold),
     Annotate: (tellers.annotate_cases, tellers.check_annotate),
     Remember: (endings.remember_cases, endings.check_remember),
     Apart: (endings.apart_cases, endings.check_apart),

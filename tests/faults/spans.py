@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.engine import Engine, exit_span, running
 from tests.faults.case import RECORDED, Case, leaf
-from tests.faults.program import KINDS, Program, fault
+from tests.faults.program import KINDS, Ours, Program, fault
 
 from apm_run.instrument.vocabulary import Exchange, Quiet, Target, TransactionDraft
 from apm_run.tracer import Tracer, current
@@ -27,6 +27,22 @@ def target_cases(target: Target, member: str = "") -> Iterator[tuple[str, ...]]:
         for kind in KINDS:
             for raising in ("", "call"):
                 yield step, kind, raising, member
+    if target.made:
+        for raising in ("", "call"):
+            yield "made", "plain", raising, member
+
+
+class Odd:
+    """A function that can not be wrapped: it is asked for what makes it one."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def __call__(self, *args: Any) -> Any:
+        return self._program.act(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        raise Ours
 
 
 def entry_draft(call: Any) -> TransactionDraft:
@@ -46,14 +62,25 @@ def faulty(case: Case, target: Target) -> Target:
     }
     if case.step in functions:
         functions[case.step] = fault
-    return Target(target.path, entry=target.entry, failing=target.failing, **functions)
+    own = {"entry": target.entry, "failing": target.failing, "made": target.made}
+    return Target(target.path, **own, **functions)
 
 
 def check_target(case: Case) -> None:
     program, engine = Program(case.kind, bool(case.raising)), case.engine()
     target = faulty(case, case.target)
-    holder = case.stage(engine, target, **{leaf(target): program.function()})
-    follow(case, engine, program, getattr(holder, leaf(target)), target, target.path)
+    function = program.function()
+    if not target.made:
+        holder = case.stage(engine, target, **{leaf(target): function})
+        follow(case, engine, program, getattr(holder, leaf(target)), target, target.path)
+        return
+    odd = case.step == "made"
+    holder = case.stage(engine, target, **{leaf(target): staticmethod(lambda: Odd(program) if odd else function)})
+    if odd:
+        program.use(getattr(holder, leaf(target))(), "argument")
+        case.recorded(target.path, "made")
+        return
+    follow(case, engine, program, getattr(holder, leaf(target))(), target, target.path)
 
 
 def follow(case: Case, engine: Engine, program: Program, function: Any, target: Target, where: str) -> None:

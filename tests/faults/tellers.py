@@ -10,7 +10,7 @@ from tests.faults.case import Case, leaf
 from tests.faults.program import KINDS, Program, fault
 
 from apm_run import guard
-from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Greenlet, Learn, Subscribe
+from apm_run.instrument.vocabulary import Annotate, Carry, Claim, Greenlet, Learn, Retold, Subscribe, Watch
 from apm_run.tracer import current
 
 
@@ -39,6 +39,39 @@ def check_annotate(case: Case) -> None:
     assert told == ([] if silent else [ambient or transaction]), "told of another transaction, or not once"
     after_failure = case.step == "annotate" and target.after and bool(case.raising)
     case.recorded(target.path, "" if case.step == "none" or after_failure else case.step)
+
+
+def watch_cases(target: Watch) -> Iterator[tuple[str, ...]]:
+    for step in ("none", "seen"):
+        for raising in ("", "call"):
+            yield step, "plain", raising
+
+
+def check_watch(case: Case) -> None:
+    program, engine, seen = Program("plain", bool(case.raising)), case.engine(), []
+    target = Watch(case.target.path, fault if case.step == "seen" else lambda *told: seen.append(told))
+    holder = case.stage(engine, target, **{leaf(target): program.function()})
+    with engine.transaction() as transaction:
+        program.use(getattr(holder, leaf(target)), "argument")
+    assert [told[1:] for told in seen] == (
+        [] if case.raising or case.step == "seen" else [(program.result, transaction)]
+    )
+    case.recorded(target.path, case.step if case.step == "seen" and not case.raising else "")
+
+
+def retold_cases(target: Retold) -> Iterator[tuple[str, ...]]:
+    for raising in ("", "call"):
+        yield "none", "plain", raising
+
+
+def check_retold(case: Case) -> None:
+    program, engine = Program("plain", bool(case.raising)), case.engine()
+    function = program.function()
+    holder = case.stage(engine, case.target, **{leaf(case.target): function})
+    assert engine.tracer.retold == {function.__code__}
+    with engine.transaction():
+        program.use(getattr(holder, leaf(case.target)), "argument")
+    case.recorded(case.target.path, "")
 
 
 def learn_cases(target: Learn) -> Iterator[tuple[str, ...]]:

@@ -50,7 +50,7 @@ class Recorder:
     def span(self, span: Span) -> None:
         self.spans.append(self._judged("span", encode.span(span)))
 
-    def begun(self) -> None:
+    def begun(self, job: bool = False) -> None:
         pass
 
     def metricset(self, event: Json) -> None:

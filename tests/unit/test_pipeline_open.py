@@ -23,7 +23,7 @@ class Exporter:
         self.puts = []
         self.calls = 0
 
-    def begun(self):
+    def begun(self, job=False):
         self.calls += 1
 
     def takes(self, sampled):

@@ -105,11 +105,23 @@ class Exporter:
         except Exception:
             guard.failed("export.drop")
 
-    def begun(self) -> None:
-        """Something has begun that :attr:`looks` may have to look at; never blocks, never raises."""
-        worker = self._workers.get(getpid())
+    def begun(self, job: bool = False) -> None:
+        """Something has begun that :attr:`looks` may have to look at; never blocks, never raises.
+
+        :param job: its process may have been made for it alone, and be killed before anything else has ended in it:
+            it is looked at from the first one on.
+        """
+        pid = getpid()
+        worker = self._workers.get(pid)
         if worker is not None:
             worker.begun()
+        elif job:
+            try:
+                worker = self._begin(pid)
+                if worker is not None:
+                    worker.start(worker.clock())
+            except Exception:
+                guard.failed("export.begun")
 
     def open(self, id: str, end: bytes, line: bytes) -> None:
         """Leave an open record: a transaction that may never end in this process; never blocks, never raises.

@@ -25,6 +25,7 @@ def begin(tracer: Tracer, draft: TransactionDraft) -> Transaction:
         settings = tracer.settings
         name, version = draft.framework
         transaction.framework = settings.framework_name or name, settings.framework_version or version
+    tracer.sink.begun(job=True)
     return transaction
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from apm_run.guard import failed
-from apm_run.instrument import decorated, failures, serving, telling, wrap
+from apm_run.instrument import decorated, failures, looking, serving, telling, wrap
 from apm_run.instrument.callbacks import Pair, abandoning
 from apm_run.instrument.ending import ending
 from apm_run.instrument.exchange import exchange
@@ -26,9 +26,11 @@ from apm_run.instrument.vocabulary import (
     Learn,
     Quiet,
     Remember,
+    Retold,
     Serve,
     Subscribe,
     Target,
+    Watch,
     Within,
 )
 from apm_run.instrument.within import Insider
@@ -81,6 +83,8 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
         return target.targets(resolve(module, attribute)[2])
     if isinstance(target, Subscribe):
         _subscribe(target, resolve(module, attribute)[2], tracer, where)
+    elif isinstance(target, Retold):
+        tracer.retold.add(looking.code(resolve(module, attribute)[2]))
     elif isinstance(target, Callbacks):
         pair = Pair(target, tracer, where)
         resolve(module, attribute)[2](target.listener(pair.begin, pair.end))
@@ -136,9 +140,13 @@ def _wrapper(
 ) -> Callable[..., Any]:
     if isinstance(target, Target):
         interceptor = wrap.Interceptor(target, tracer, where)
+        if target.made:
+            return wrap.dressed(looking.making(original, interceptor), original)
         if target.until is None:
             return decorated.function(original, interceptor)
         return ending(plain(original), interceptor, target.until)
+    if isinstance(target, Watch):
+        return wrap.dressed(looking.watching(target, original, tracer, where), original)
     if isinstance(target, Failure):
         return failures.function(original, wrap.Interceptor(Target(where, target.describe), tracer, where))
     if isinstance(target, Abandon):

@@ -10,6 +10,8 @@ program has finished importing it. A path that is not there skips that one targe
 ``Failure``    a function whose call is a span only where it raises
 ``Within``     a function that is called while such a span runs, and knows more of it
 ``Annotate``   a function that tells something about the current transaction, or the program's own
+``Watch``      a function whose result is looked at, whether or not a transaction runs
+``Retold``     a function that logs an error which is reported as what it is
 ``Quiet``      a function below which there are no spans: what a library does on its own account
 ``Remember``   a function that tells something of an object which a later ``describe`` asks for
 ``Subscribe``  the library's own hook: always preferred to wrapping
@@ -52,8 +54,8 @@ if TYPE_CHECKING:
             """The object to put in the place of an application."""
 
     AnyTarget = Union[
-        "Target", "Exchange", "Within", "Callbacks", "Abandon", "Failure", "Annotate", "Remember", "Subscribe", "Claim",
-        "Serve", "Learn", "Carry", "Apart", "Greenlet", "Factory", "Quiet",
+        "Target", "Exchange", "Within", "Callbacks", "Abandon", "Failure", "Annotate", "Watch", "Retold", "Remember",
+        "Subscribe", "Claim", "Serve", "Learn", "Carry", "Apart", "Greenlet", "Factory", "Quiet",
     ]  # fmt: skip
 else:
     from _weakref import ref
@@ -74,11 +76,13 @@ __all__ = [
     "Learn",
     "Quiet",
     "Remember",
+    "Retold",
     "Serve",
     "SpanDraft",
     "Subscribe",
     "Target",
     "TransactionDraft",
+    "Watch",
     "Within",
 ]
 
@@ -86,7 +90,7 @@ __all__ = [
 class Target:
     """A function whose call is a span."""
 
-    __slots__ = ("describe", "entry", "failing", "observe", "path", "rewrite", "until")
+    __slots__ = ("describe", "entry", "failing", "made", "observe", "path", "rewrite", "until")
 
     def __init__(
         self,
@@ -98,6 +102,7 @@ class Target:
         entry: bool = False,
         failing: bool = False,
         until: Until | None = None,
+        made: bool = False,
     ) -> None:
         """Say how a call is reported.
 
@@ -114,6 +119,7 @@ class Target:
             it has ended with the call. A span is never current, so what else the call has begun is none of it. The
             end comes too where the library forgets that function: then ``observe`` has None for a result, or what is
             left of what would have known.
+        :param made: the function is not the one in ``path``, but what that one returns.
         """
         self.path = path
         self.describe = describe
@@ -122,6 +128,7 @@ class Target:
         self.entry = entry
         self.failing = failing
         self.until = until
+        self.made = made
 
 
 class Exchange:
@@ -249,6 +256,27 @@ class Annotate:
         self.annotate = annotate
         self.after = after
         self.program = program
+
+
+class Watch:
+    """A function that is looked at after it has run, whether or not a transaction does."""
+
+    __slots__ = ("path", "seen")
+
+    def __init__(self, path: str, seen: Callable[[Call, Any, CurrentTransaction | None], None]) -> None:
+        """:param seen: called with the call, its result and the current transaction, if there is one."""
+        self.path = path
+        self.seen = seen
+
+
+class Retold:
+    """A function that logs an error of the current transaction, which is reported as the exception that it is."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        """:param path: the function in which the log is called."""
+        self.path = path
 
 
 class Quiet:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     class Sink(Protocol):
         """Where ended things go. It must neither block nor raise."""
 
-        def begun(self) -> None:
-            """A transaction has begun, so that :meth:`Tracer.look` has something to look at."""
+        def begun(self, job: bool = False) -> None:
+            """A transaction has begun, so that :meth:`Tracer.look` has something to look at.
+
+            :param job: it is to be looked at even if nothing has ended in this process yet.
+            """
 
         def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
             """A transaction has ended, with these of its spans."""

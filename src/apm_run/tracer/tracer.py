@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from logging import LogRecord
-    from types import FrameType
+    from types import CodeType, FrameType
     from typing import Any
 
     from apm_run.config import Settings
@@ -66,6 +66,8 @@ class Tracer(Reporting):
         self.claimed: Callable[[], None] | None = None
         self.active: bool = settings.recording
         self.names = Names()
+        #: Functions that log an error of a transaction which is reported by itself.
+        self.retold: set[CodeType] = set()
         #: Targets that have failed too often, by their paths: calls pass them straight through.
         self.switched_off: set[str] = set()
         #: By their ids the transactions that have begun and not ended.
@@ -434,7 +436,7 @@ class Tracer(Reporting):
         transaction = None if running is None else running.transaction
         if record is None:
             self.capture(error, transaction, handled=False)
-        else:
+        elif transaction is None or scene is None or scene.f_code not in self.retold:
             self.capture(error, transaction, True, record, scene)
 
     # Propagation

@@ -19,7 +19,7 @@ class Exporter:
     def __init__(self):
         self.lines, self.opened, self.taken_back, self.dropped = [], [], [], []
 
-    def begun(self):
+    def begun(self, job=False):
         pass
 
     def takes(self, sampled):

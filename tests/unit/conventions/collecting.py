@@ -29,7 +29,7 @@ class Collecting:
     def span(self, span):
         self.spans.append(self._judged("span", encode.span(span)))
 
-    def begun(self):
+    def begun(self, job=False):
         pass
 
     def metricset(self, event):

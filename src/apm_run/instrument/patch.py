@@ -122,6 +122,8 @@ def _wrapper(
 ) -> Callable[..., Any]:
     if isinstance(target, Target):
         return wrap.function(original, wrap.Interceptor(target, tracer, where))
+    if isinstance(target, Annotate) and target.after:
+        return followed(original, _told(target, original, where))
     if isinstance(target, Annotate):
         return preceded(original, _annotating(target, original, where))
     if isinstance(target, Claim):
@@ -167,6 +169,49 @@ def preceded(
         raise Missing("an asynchronous generator function")
     wrapper = {wrap.COROUTINE: awaiting, wrap.GENERATOR: yielding}.get(kind, calling)
     return wrap.dressed(wrapper, original)
+
+
+def followed(
+    original: Callable[..., Any], then: Callable[[tuple[Any, ...], dict[str, Any], Any], None]
+) -> Callable[..., Any]:
+    """The wrapper of a plain or coroutine function that does something with its result: it must not raise."""
+
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = original(*args, **kwargs)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+        then(args, kwargs, result)
+        return result
+
+    async def awaiting(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = await original(*args, **kwargs)
+        except BaseException as error:
+            wrap.hide_frame(error)
+            raise
+        then(args, kwargs, result)
+        return result
+
+    kind = wrap.kind(original)
+    if kind not in (0, wrap.COROUTINE):
+        raise Missing("a generator function")
+    return wrap.dressed(awaiting if kind else calling, original)
+
+
+def _told(
+    target: Annotate, original: Callable[..., Any], where: str
+) -> Callable[[tuple[Any, ...], dict[str, Any], Any], None]:
+    def tell(args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        running = current.get()
+        if running is not None:
+            try:
+                target.annotate(Call(original, args, kwargs), running.transaction, result)
+            except Exception:
+                failed(f"{where}: annotate")
+
+    return tell
 
 
 def _annotating(

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 #: Trigger module -> files below ``apm_run.instrumentations``. A test holds it against what the files say.
 BUILT_IN: dict[str, tuple[str, ...]] = {
     "_sqlite3": ("sqlite3",),
+    "aiohttp.client": ("aiohttp_client",),
+    "aiohttp.client_reqrep": ("aiohttp_client",),
+    "aiohttp.streams": ("aiohttp_server",),
+    "aiohttp.web": ("aiohttp_server",),
+    "aiohttp.web_protocol": ("aiohttp_server",),
+    "aiohttp.web_response": ("aiohttp_server",),
+    "aiohttp.web_runner": ("aiohttp_server",),
+    "aiohttp.web_urldispatcher": ("aiohttp_server",),
     "concurrent.futures.thread": ("concurrent_futures",),
     "daphne.server": ("daphne",),
     "eventlet.greenthread": ("eventlet",),

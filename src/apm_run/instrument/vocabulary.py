@@ -124,14 +124,19 @@ class Exchange:
 
 
 class Annotate:
-    """A function that, before it runs, tells something about the current transaction."""
+    """A function that, before it runs or once it has, tells something about the current transaction."""
 
-    __slots__ = ("annotate", "path")
+    __slots__ = ("after", "annotate", "path")
 
-    def __init__(self, path: str, annotate: Callable[[Call, CurrentTransaction], None]) -> None:
-        """:param annotate: called with the call and the transaction; not called where there is none."""
+    def __init__(self, path: str, annotate: Callable[..., None], *, after: bool = False) -> None:
+        """Say who is told.
+
+        :param annotate: called with the call and the transaction; not called where there is none.
+        :param after: called once the function has returned, with what it returns as well; not where it raises.
+        """
         self.path = path
         self.annotate = annotate
+        self.after = after
 
 
 class Subscribe:

@@ -397,6 +397,10 @@ class Tracer(Reporting):
         if left(transaction, waiting, event):
             self.sink.error(event)
 
+    def dismiss(self, error: BaseException) -> None:
+        """Do not report an exception, whoever tells of it."""
+        self._capture.dismiss(error)
+
     def told(self, error: BaseException | None, record: LogRecord | None, scene: Any) -> None:
         """Report what the program's log, or the end of a thread or task tells.
 

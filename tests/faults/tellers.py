@@ -15,8 +15,9 @@ from apm_run.tracer import current
 
 
 def annotate_cases(target: Annotate) -> Iterator[tuple[str, ...]]:
+    after = type(target) is Annotate and target.after
     for step in ("none", "annotate" if type(target) is Annotate else "claim"):
-        for kind in KINDS[:3]:
+        for kind in KINDS[:2] if after else KINDS[:3]:
             for raising in ("", "call"):
                 yield step, kind, raising
 
@@ -24,11 +25,12 @@ def annotate_cases(target: Annotate) -> Iterator[tuple[str, ...]]:
 def check_annotate(case: Case) -> None:
     program, engine = Program(case.kind, bool(case.raising)), case.engine()
     annotate = fault if case.step == "annotate" else lambda *_: None
-    target = Claim(case.target.path) if type(case.target) is Claim else Annotate(case.target.path, annotate)
+    path, after = case.target.path, type(case.target) is Annotate and case.target.after
+    target = Claim(path) if type(case.target) is Claim else Annotate(path, annotate, after=after)
     holder = case.stage(engine, target, **{leaf(target): program.function()})
     with engine.transaction():
         program.use(getattr(holder, leaf(target)), "argument")
-    case.recorded(target.path, "" if case.step == "none" else case.step)
+    case.recorded(target.path, "" if case.step == "none" or (after and case.raising) else case.step)
 
 
 def learn_cases(target: Learn) -> Iterator[tuple[str, ...]]:

@@ -241,12 +241,14 @@ def test_trace_goes_through(served):
     """In by the server, out by the client, and in again."""
     here = f"http://127.0.0.1:{served.port}"
     _, trace = served.trace("GET", f"/relay?to={here}/items/1", until=lambda trace: len(trace.transactions) == 2)
-    assert trace.tree() == "\n".join([
-        "GET /relay [request] success",
-        "  GET 127.0.0.1 [external/http] success",
-        "    GET /items/{id} [request] success",
-        f"    {SPAN}",
-    ])
+    assert trace.tree() == "\n".join(
+        [
+            "GET /relay [request] success",
+            "  GET 127.0.0.1 [external/http] success",
+            "    GET /items/{id} [request] success",
+            f"    {SPAN}",
+        ]
+    )
 
 
 def test_trace_context(served):

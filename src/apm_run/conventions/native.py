@@ -228,11 +228,16 @@ def head(transaction: CurrentTransaction, answer: Outgoing) -> None:
         request.outcome = outcome  # that is known when it has ended
 
 
-def read(transaction: CurrentTransaction, source: object, data: object) -> None:
-    """The program has read from a stream, that of the request's body perhaps."""
+def read(transaction: CurrentTransaction, source: object, data: bytes, end: int) -> None:
+    """The program has read from a stream, that of the request's body perhaps.
+
+    :param end: where in the stream that has ended: what was put back is read again.
+    """
     seen = transaction.context["request"].get("body") if "request" in transaction.context else None
     if isinstance(seen, body.Body) and seen.source is source:
-        seen.add(data)
+        new = end - seen.length
+        if new > 0:
+            seen.add(data[-new:])
 
 
 def unhandled(transaction: CurrentTransaction, error: BaseException | None, connected: bool) -> None:

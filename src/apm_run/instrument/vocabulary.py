@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol, Union
 
-    from apm_run.model import CurrentTransaction
-
     Describe = Callable[[Call], "SpanDraft | TransactionDraft | None"]
     Observe = Callable[[Call, Any, Any], None]
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]

@@ -63,7 +63,7 @@ def unhandled(call: Call, transaction: CurrentTransaction) -> None:
 
 def read(call: Call, transaction: CurrentTransaction, data: bytes) -> None:
     """A piece of a body, which may be that of the request."""
-    native.read(transaction, call.instance, data)
+    native.read(transaction, call.instance, data, call.instance._cursor)
 
 
 INSTRUMENTATION = Instrumentation(

@@ -184,6 +184,18 @@ class Tracer(Reporting):
         current.set(found)
         return found or self.ambient
 
+    def running(self, ambient: bool) -> Span | Transaction | None:
+        """What runs here and is of interest to the user.
+
+        :param ambient: that includes the program's own transaction.
+        """
+        found = current.get() or self.ambient
+        if found is not None and found.left is not None:
+            found = settled(found) or self.ambient
+        if found is None or not self.active or found.transaction.ignored:
+            return None
+        return found if ambient or found.transaction is not self.ambient else None
+
     def claim(self) -> None:
         """A server or worker framework runs this program: what it does is not one transaction.
 

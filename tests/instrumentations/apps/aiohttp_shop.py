@@ -140,9 +140,8 @@ async def headers(request):
 
 
 async def relay(request):
-    async with ClientSession() as session:
-        async with session.get(request.query["to"]) as response:
-            return web.Response(text=await response.text())
+    async with ClientSession() as session, session.get(request.query["to"]) as response:
+        return web.Response(text=await response.text())
 
 
 async def echo(request):

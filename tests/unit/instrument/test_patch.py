@@ -263,6 +263,45 @@ def test_annotate_not_an_asynchronous_generator(engine):
     }
 
 
+@pytest.mark.parametrize("name", ["plain", "coroutine"])
+def test_annotate_after_the_call_has_its_result(engine, name):
+    module = library(Annotated=type("Annotated", (Annotated,), dict(vars(Annotated))))
+    original, path = getattr(Annotated, name), f"library:Annotated.{name}"
+    told = []
+    target = Annotate(path, lambda call, found, result: told.append((call.args[1], found.name, result)), after=True)
+    assert apply(engine, module, target) == {path: "wrapped"}
+    wrapper = getattr(module.Annotated, name)
+    assert inspect.iscoroutinefunction(wrapper) is inspect.iscoroutinefunction(original)
+    assert inspect.signature(wrapper) == inspect.signature(original)
+    expected = run(original, module.Annotated(), "argument")
+    assert run(wrapper, module.Annotated(), "argument") == expected
+    assert told == []  # there is nobody to tell it of
+    with engine.transaction():
+        assert run(wrapper, module.Annotated(), "argument") == expected
+        with pytest.raises(ValueError, match=name) as caught:
+            run(wrapper, module.Annotated(), None)
+    assert told == [("argument", "test", expected)]
+    frames = traceback.extract_tb(caught.tb)
+    assert sys.version_info < (3, 11) or not [
+        frame for frame in frames if "instrument/patch.py" in frame.filename and "tests" not in frame.filename
+    ]
+
+
+def test_annotate_after_a_generator_is_refused(engine):
+    path = "library:Annotated.generator"
+    assert apply(engine, library(Annotated=Annotated), Annotate(path, print, after=True)) == {
+        path: "skipped: a generator function"
+    }
+
+
+def test_annotate_after_that_fails_is_a_fault(engine, lenient):
+    module = library()
+    apply(engine, module, Annotate("library:work", lambda *_: 1 / 0, after=True))
+    with engine.transaction():
+        assert module.work(1) == 1
+    assert list(lenient) == ["library:work: annotate"]
+
+
 class Signal:
     def __init__(self):
         self.receivers = []

@@ -48,4 +48,12 @@ RELEASES = (
     _served("fastapi", "0.137.2", ("starlette", "fastapi"), _ASGI),  # included routers match by themselves
     _served("fastapi", "0.150.0", ("starlette", "fastapi"), _ASGI),
     _served("fastapi", "", ("starlette", "fastapi"), _ASGI),
+    *(
+        row
+        for release, beside in (("3.8.6", ("yarl<1.12",)), ("3.9.5", ()), ("3.10.11", ()), ("3.12.15", ()), ("", ()))
+        for row in (
+            _served("aiohttp", release, ("aiohttp_server",), (*_WSGI, *beside)),
+            Release("aiohttp", release, ("tests/instrumentations/test_aiohttp_client.py",), beside),
+        )
+    ),
 )

@@ -38,7 +38,7 @@ def run(recorder, body, sampled=True, **session):
 def get(recorder, url, sampled=True, session=None, **arguments):
     async def body(opened):
         async with opened.get(url, **arguments) as response:
-            return await response.json(content_type=None)
+            return await response.json(content_type=None, encoding="utf-8")
 
     return run(recorder, body, sampled, **(session or {}))
 
@@ -100,6 +100,8 @@ def test_without_a_session_of_its_own(recorder, server):
 
 @pytest.mark.parametrize(("base", "path"), [("", "/v1/items"), ("/v1/", "items"), ("/v1/", "/v1/items")])
 def test_base_url(recorder, server, base, path):
+    if base and int(aiohttp.__version__.split(".")[1]) < 12:
+        return  # only an origin may be one
     get(recorder, path, session={"base_url": server.url + base}, params={"a": "b"})
     (span,) = recorder.spans
     assert span["context"]["http"]["url"] == f"{server.url}/v1/items?a=b"

@@ -11,6 +11,7 @@ from tests.receiver import Sink
 
 RUN_APP = ("-m", "aiohttp_shop")
 RUNNER = (*RUN_APP, "runner")
+VERSION = package_version("aiohttp")
 SPAN = "  SELECT FROM sqlite_master [db/sqlite/query] success"
 
 
@@ -31,9 +32,8 @@ def test_whole_event(served):
     answer, trace = served.trace("GET", "/items/3?q=a%20b&q=2", sent)
 
     assert answer.status == 200
-    version = package_version("aiohttp")
     shown = trace.snapshot()
-    assert shown["context"]["response"]["headers"].pop("server").endswith(f"aiohttp/{version}")
+    assert shown["context"]["response"]["headers"].pop("server").endswith(f"aiohttp/{VERSION}")
     assert shown == {
         "name": "GET /items/{id}",
         "type": "request",
@@ -70,7 +70,7 @@ def test_whole_event(served):
                 "headers_sent": True,
                 "headers": {"content-length": "11", "content-type": "application/json; charset=utf-8"},
             },
-            "service": {"framework": {"name": "aiohttp", "version": version}},
+            "service": {"framework": {"name": "aiohttp", "version": VERSION}},
         },
     }
     assert trace.tree() == f"GET /items/{{id}} [request] success\n{SPAN}"
@@ -206,6 +206,8 @@ def test_client_that_leaves_in_the_middle_of_its_request(served):
 
 def test_client_that_leaves_before_any_answer():
     """With ``handler_cancellation`` the handler is cancelled; without it nobody hears of the client."""
+    if VERSION.startswith("3.8."):
+        return  # it has no such option
     with Sink() as sink, Served(*RUNNER, sink=sink) as served:
         trace, (name, value) = served.new_trace()
         with socket.create_connection(("127.0.0.1", served.port)) as connection:

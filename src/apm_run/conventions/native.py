@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _get = current.get
 _set = current.set
 _NONE = ("",)
+#: The headers that are read, beside those of trace context.
+_READ = frozenset((b"host", b"user-agent", b"cookie", b"content-type", b"content-encoding"))
+_CARRIED = {name.encode(): name for name in CARRIED}
 
 
 class Incoming:
@@ -123,11 +126,15 @@ class Server:
         try:
             asked = self._incoming(call)
             if asked is not None:
-                sent: dict[str, list[str]] = {}
+                sent: dict[bytes, list[str]] = {}
+                carrier: dict[str, list[str]] = {}
                 for key, value in asked.headers:
-                    sent.setdefault(key.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-                carrier = {name: sent[name] for name in CARRIED if name in sent}
-                agent = _first(sent, "user-agent")
+                    name = key.lower()
+                    if name in _READ:
+                        sent.setdefault(name, []).append(value.decode("latin-1"))
+                    elif name in _CARRIED:
+                        carrier.setdefault(_CARRIED[name], []).append(value.decode("latin-1"))
+                agent = _first(sent, b"user-agent")
                 path = http_server.origin_form(asked.path)
                 transaction = http_server.begin(tracer, framework, asked.method, path, carrier, user_agent=agent)
                 if transaction is not None and transaction.sampled:
@@ -140,7 +147,8 @@ class Server:
         try:
             answer = self._outgoing(result)
             if answer is not None and not transaction.ended:
-                shown = _shown(transaction, answer.headers)
+                before = transaction.context.get("response")  # the same, as its head has gone out
+                shown = _shown(transaction, answer.headers) if before is None else before.get("headers")
                 http_server.answer(transaction, answer.status, shown, finished=answer.finished, headers_sent=True)
         except Exception:
             failed("native: end")
@@ -172,19 +180,19 @@ def _close(transaction: Transaction) -> None:
         failed("native: end")
 
 
-def _request(asked: Incoming, sent: dict[str, list[str]], settings: Settings) -> dict[str, Any]:
+def _request(asked: Incoming, sent: dict[bytes, list[str]], settings: Settings) -> dict[str, Any]:
     secret = sanitize.names(settings.sanitize_field_names)
     path, _, query = asked.target.partition("?")
-    host = sent.get("host", _NONE)[-1] or _address(asked.server)
+    host = sent.get(b"host", _NONE)[-1] or _address(asked.server)
     url = http_server.url(asked.scheme, host, http_server.origin_form(path), query.partition("#")[0], secret)
     shown = headers.of_pairs(asked.headers, settings.sanitize_field_names) if settings.capture_headers else None
     peer = asked.peer
     address = peer[0] if isinstance(peer, (tuple, list)) and peer else None
     found = http_server.request(asked.method, url, asked.version, address, shown)
-    if shown and "cookie" in sent:
-        found["cookies"] = cookies.parsed(";".join(sent["cookie"]), secret)
+    if shown and b"cookie" in sent:
+        found["cookies"] = cookies.parsed(";".join(sent[b"cookie"]), secret)
     if asked.source is not None:
-        kind, encoding = _first(sent, "content-type"), _first(sent, "content-encoding")
+        kind, encoding = _first(sent, b"content-type"), _first(sent, b"content-encoding")
         found["body"] = body.of_request(kind, encoding, settings)
         if isinstance(found["body"], body.Body):
             found["body"].source = asked.source
@@ -198,7 +206,7 @@ def _address(name: object) -> str:
     return f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
 
 
-def _first(sent: dict[str, list[str]], name: str) -> str:
+def _first(sent: dict[bytes, list[str]], name: bytes) -> str:
     return sent.get(name, _NONE)[0]
 
 

@@ -8,6 +8,7 @@ import logging
 import sqlite3
 import sys
 
+import aiohttp
 from aiohttp import ClientSession, web
 
 
@@ -229,7 +230,8 @@ async def factory():
 
 
 async def run():
-    runner = web.AppRunner(make(), handler_cancellation=True)
+    old = aiohttp.__version__.startswith("3.8.")
+    runner = web.AppRunner(make(), **({} if old else {"handler_cancellation": True}))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

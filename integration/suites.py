@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from integration import transparency  # noqa: E402
+from integration.services import Service  # noqa: E402
 from integration.transparency import Run  # noqa: E402
 
 from apm_run.local.server import Receiver  # noqa: E402
@@ -41,16 +43,33 @@ class Library(NamedTuple):
     """The suite of a library.
 
     :ivar release: whose tests they are, and what is installed. :ivar needs: requirements of its tests.
-    :ivar arguments: of pytest, in the folder of the source distribution. :ivar server: ``redis`` for one of our own.
+    :ivar arguments: of pytest, in the folder of the source distribution; ``{redis}`` is the address of a Redis server
+        that is started for it.
     """
 
     name: str
     release: str
     needs: tuple[str, ...]
     arguments: tuple[str, ...] = ("tests",)
-    server: str = ""
 
 
+# What needs no cluster, no modules and no other server.
+_REDIS = tuple(
+    f"tests/{folder}test_{name}.py"
+    for folder, names in (
+        (
+            "",
+            "commands connection connection_pool pubsub pipeline lock encoding scripting monitor multiprocessing hash",
+        ),
+        ("test_asyncio/", "commands connection pipeline pubsub lock"),
+    )
+    for name in names.split()
+)
+#: Of some forty thousand tests those that reach a driver most.
+_SQLALCHEMY = (
+    "test/engine", "test/dialect/test_sqlite.py", "test/sql/test_query.py", "test/sql/test_resultset.py",
+    "test/sql/test_returning.py", "test/orm/test_session.py", "test/orm/test_transaction.py", "test/ext/asyncio",
+)  # fmt: skip
 # No network beyond this machine: what needs one is left out.
 SUITES = (
     Library("flask", "3.1.3", ("flask[async]", "asgiref", "greenlet", "python-dotenv", "pytest<9")),
@@ -76,7 +95,54 @@ SUITES = (
         ("httpx[brotli,cli,http2,socks,zstd]", "chardet", "trio", "trustme", "uvicorn", "pytest<9", "cryptography"),
         ("tests", "-m", "not network"),
     ),
+    Library(
+        "redis",
+        "8.1.0",
+        (
+            "redis[hiredis,jwt]",
+            "pytest<9",
+            "pytest-asyncio",
+            "pytest-timeout",
+            "pytest-forked",
+            "pytest-cov",
+            "numpy",
+            "ujson",
+            "xxhash",
+            "cryptography",
+            "pybreaker",
+            "opentelemetry-sdk",
+            "redis-entraid",
+            "aiohttp",
+        ),
+        (*_REDIS, "--redis-url={redis}", "-m", "not onlycluster and not redismod and not ssl and not cp_integration"),
+    ),
+    Library(
+        "sqlalchemy",
+        "2.1.9",
+        ("pytest<9", "aiosqlite", "greenlet", "typing-extensions"),
+        (*_SQLALCHEMY, "--db", "sqlite"),
+    ),
 )
+
+
+class Redis(Service):
+    """A Redis server."""
+
+    commands = ("redis-server",)
+
+    def command(self) -> list[str]:
+        """Its command."""
+        return [
+            "redis-server",
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(self.folder),
+        ]
 
 
 class Suite:
@@ -91,6 +157,8 @@ class Suite:
         self.python = str(self.home / "venv" / "bin" / "python")
         #: The end of what the last run has printed.
         self.said = ""
+        #: Addresses of servers, by the names that arguments have for them.
+        self.servers: dict[str, str] = {}
 
     def prepare(self) -> None:
         """Unpack and install, unless that is done."""
@@ -117,7 +185,8 @@ class Suite:
         with tempfile.TemporaryDirectory(prefix="suite-", ignore_cleanup_errors=True) as folder:
             report = os.path.join(folder, "report.xml")
             options = ["-q", "-p", "no:cacheprovider", "--junit-xml", report, "--basetemp", f"{folder}/base"]
-            command = [*prefix, self.python, "-m", "pytest", *options, *self.library.arguments]
+            arguments = [each.format(**self.servers) for each in self.library.arguments]
+            command = [*prefix, self.python, "-m", "pytest", *options, *arguments]
             environment = {**self.environment, "HOME": folder, "XDG_STATE_HOME": f"{folder}/state"}
             environment["PATH"] = f"{self.home}/venv/bin:{environment['PATH']}"
             with open(os.path.join(folder, "output"), "w+b") as output:
@@ -156,9 +225,12 @@ def main(arguments: list[str]) -> int:
 
 def judged(library: Library, work: Path, options: argparse.Namespace) -> dict:
     """Run one library's suite both ways."""
-    with Receiver(port=0) as receiver:
+    with ExitStack() as stack:
+        receiver = stack.enter_context(Receiver(port=0))
         suite = Suite(library, work, transparency.environment(receiver.url, options.strict))
         suite.prepare()
+        if any("{redis}" in each for each in library.arguments):
+            suite.servers["redis"] = f"redis://127.0.0.1:{stack.enter_context(Redis()).port}/0"
         prefix = (os.path.join(os.path.dirname(sys.executable), "apm-run"),)
         found = transparency.compare(suite, library.name, prefix, options.reruns)  # type: ignore[arg-type]
         result = found.to_json()

@@ -79,6 +79,10 @@ integration-full: setup services ## The libraries' tests with many releases; wri
 transparency: setup ## CPython's own test suite, bare and traced: no outcome may change (ARGS="--python 3.13")
 	$(BIN)/python integration/transparency.py $(ARGS)
 
+.PHONY: suites
+suites: setup ## The libraries' own test suites, bare and traced; writes docs/reference/suites.md (ARGS="flask --work DIR")
+	$(BIN)/python integration/suites.py $(ARGS)
+
 .PHONY: launch
 launch: setup ## All ways to start, end and serve, on every CPython found; writes docs/reference/launch-matrix.md (ARGS="--part ends")
 	$(BIN)/python integration/launch_matrix.py $(ARGS)

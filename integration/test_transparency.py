@@ -29,7 +29,7 @@ def test_no_outcome_changes_but_those_with_a_reason(tmp_path):
     assert len(report) >= len(SAMPLE), done.stdout + done.stderr
     assert sum(result["tests"] for result in report) > 1000
     changed = [name for result in report for name in result["changed"]]
-    assert [name for name in changed if not transparency._reason(name)] == []
+    assert [name for name in changed if not transparency.reason(name)] == []
     assert "0 events rejected" in done.stdout
 
 
@@ -44,7 +44,7 @@ def test_a_change_is_named_with_both_outcomes():
         "test_x.c": ({"ok": 2}, {"not run": 2}),
     }
     result = found.to_json()
-    assert "* changed: `test_x.b`: bare ok (2 times), traced failure (2 times)" in transparency._changes(result)
+    assert "* changed: `test_x.b`: bare ok (2 times), traced failure (2 times)" in transparency.changes(result)
     assert transparency.Verdict("3.11", [result], 0).exit_code() == 1
 
 

@@ -110,10 +110,10 @@ class Suite:
             os.mkdir(work)
             environment = {**self.environment, "TMPDIR": work, "HOME": work, "XDG_STATE_HOME": f"{folder}/state"}
             with open(os.path.join(folder, "output"), "w+b") as output:
-                code, wall, cpu = _timed([*command, name], cwd=work, env=environment, output=output)
+                code, wall, cpu = timed([*command, name], cwd=work, env=environment, output=output)
                 output.seek(0)
                 text = output.read().decode("utf-8", "replace")
-            outcomes = _outcomes(report)
+            outcomes = outcomes_of(report)
         only_threads = code == 3 and set(_WARNING.findall(text)) <= {"threading_cleanup()", "Dangling"}
         outcomes[name + THREADS] = "one more" if only_threads else "none more"
         code = 0 if only_threads else code
@@ -123,7 +123,7 @@ class Suite:
         return Run(outcomes, wall, cpu)
 
 
-def _timed(command: list[str], output, **how) -> tuple[int | str, float, float]:
+def timed(command: list[str], output, limit: float = _TIMEOUT, **how) -> tuple[int | str, float, float]:
     """Run a command: its exit code, or why it has none, and its time in seconds, of the clock and of the CPU."""
     start = time.perf_counter()
     process = subprocess.Popen(
@@ -131,7 +131,7 @@ def _timed(command: list[str], output, **how) -> tuple[int | str, float, float]:
     )
     code: int | str = "none: hangs"
     usage = None
-    while time.perf_counter() - start < _TIMEOUT and usage is None:
+    while time.perf_counter() - start < limit and usage is None:
         pid, status, found = os.wait4(process.pid, os.WNOHANG)
         if pid:
             usage = found
@@ -149,8 +149,8 @@ def _timed(command: list[str], output, **how) -> tuple[int | str, float, float]:
     return code, wall, usage.ru_utime + usage.ru_stime
 
 
-def _outcomes(report: str) -> dict[str, str]:
-    """The outcome of every test in a report of regrtest; several of one name are counted together."""
+def outcomes_of(report: str) -> dict[str, str]:
+    """The outcome of every test in a report of regrtest or pytest; several of one name are counted together."""
     found: dict[str, list[str]] = {}
     if os.path.exists(report):
         for case in ElementTree.parse(report).iter("testcase"):
@@ -159,7 +159,8 @@ def _outcomes(report: str) -> dict[str, str]:
                 (kind for kind in ("error", "failure", "skipped", "output") if case.find(kind) is not None), ""
             )
             if case.get("name"):
-                found.setdefault(case.get("name", ""), []).append(outcome or case.get("outcome") or "ok")
+                name = ".".join(filter(None, (case.get("classname"), case.get("name"))))
+                found.setdefault(name, []).append(outcome or case.get("outcome") or "ok")
     return {name: ", ".join(sorted(outcomes)) for name, outcomes in found.items()}
 
 
@@ -202,6 +203,7 @@ class Comparison:
             "name": self.name,
             "tests": sum(not name.endswith((WHOLE, THREADS)) for name in bare.outcomes),
             "skipped": sum(outcome == "skipped" for outcome in bare.outcomes.values()),
+            "passed": sum(outcome == "ok" for outcome in bare.outcomes.values()),
             "bare": [bare.wall, bare.cpu],
             "traced": [traced.wall, traced.cpu],
             "changed": {name: [dict(one) for one in each] for name, each in changed.items()},
@@ -262,13 +264,13 @@ def main(arguments: list[str]) -> int:
         suite = Suite(interpreter(options.python), options.more, environment(receiver.url, options.strict))
         prefix = (os.path.join(os.path.dirname(sys.executable), "apm-run"),)
         names = suite.files(options.files)
-        results = _kept(options.json, suite.version)
+        results = kept(options.json, suite.version)
         print(f"CPython {suite.version}: {len(names)} files, {len(results)} of them done before", flush=True)
         todo = [name for name in names if name not in results]
         with ThreadPoolExecutor(options.jobs) as pool:
             for found in pool.map(lambda name: compare(suite, name, prefix, options.reruns), todo):
-                result = results[found.name] = {**found.to_json(), "commit": _commit(), "version": suite.version}
-                print("\n".join([_row(result), *_changes(result)]), flush=True)
+                result = results[found.name] = {**found.to_json(), "commit": commit(), "version": suite.version}
+                print("\n".join([_row(result), *changes(result)]), flush=True)
                 if options.json:
                     Path(options.json).write_text(json.dumps(list(results.values()), indent=1))
         rejected = receiver.summary()["rejected"]
@@ -279,15 +281,15 @@ def main(arguments: list[str]) -> int:
     return verdict.exit_code()
 
 
-def _kept(path: str | None, version: str) -> dict[str, dict]:
+def kept(path: str | None, version: str) -> dict[str, dict]:
     """What a run before has left in the file of ``--json``: file -> result."""
     if not path or not os.path.exists(path):
         return {}
-    kept = {result["name"]: result for result in json.loads(Path(path).read_text())}
-    return {name: result for name, result in kept.items() if result["version"] == version}
+    found = {result["name"]: result for result in json.loads(Path(path).read_text())}
+    return {name: result for name, result in found.items() if result["version"] == version}
 
 
-def _commit() -> str:
+def commit() -> str:
     git = ["git", "-C", str(ROOT), "log", "-1", "--format=%h"]
     return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -297,21 +299,23 @@ def _row(result: dict) -> str:
     return f"| {result['name']} | {result['tests']} | {len(result['changed'])} | {ratio:.2f} |"
 
 
-def _changes(result: dict) -> list[str]:
+def changes(result: dict, reasons: dict[str, str] = REASONS) -> list[str]:
+    """What differed in a file, a line each."""
     found = []
     for kind in ("changed", "unsteady"):
         for name, (bare, traced) in result[kind].items():
-            reason = _reason(name)
-            text = f"* {kind}: `{name}`: bare {_counted(bare)}, traced {_counted(traced)}"
-            found.append(f"{text}; {reason}" if reason else text)
+            why = reason(name, reasons)
+            text = f"* {kind}: `{name}`: bare {counted(bare)}, traced {counted(traced)}"
+            found.append(f"{text}; {why}" if why else text)
     return found
 
 
-def _reason(name: str) -> str:
-    return next((REASONS[one] for one in REASONS if fnmatch.fnmatch(name, one)), "")
+def reason(name: str, reasons: dict[str, str] = REASONS) -> str:
+    """Why a test changes and stays so; empty where that is not known."""
+    return next((reasons[one] for one in reasons if fnmatch.fnmatch(name, one)), "")
 
 
-def _counted(outcomes: dict[str, int]) -> str:
+def counted(outcomes: dict[str, int]) -> str:
     if len(outcomes) == 1 and 1 in outcomes.values():
         return next(iter(outcomes))
     return " and ".join(f"{outcome} ({times} times)" for outcome, times in outcomes.items())
@@ -327,7 +331,7 @@ class Verdict:
         self.rejected = rejected
         self.tests = sum(result["tests"] for result in results)
         self.changed = sum(len(result["changed"]) for result in results)
-        self.explained = sum(bool(_reason(name)) for result in results for name in result["changed"])
+        self.explained = sum(bool(reason(name)) for result in results for name in result["changed"])
         self.bare = sum(result["bare"][0] for result in results)
         self.wall = sum(result["traced"][0] for result in results) / max(0.001, self.bare)
         cpu = [sum(result[way][1] for result in results) for way in ("bare", "traced")]
@@ -361,8 +365,8 @@ class Verdict:
         shown = " to ".join(dict.fromkeys((commits[-1], commits[0])))
         day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
         lines = [f"## CPython {self.version}", "", f"{day}, commit {shown}. {self.line()}.", ""]
-        changes = [text for result in self.results for text in _changes(result)]
-        lines += [*changes, ""] if changes else []
+        changed = [text for result in self.results for text in changes(result)]
+        lines += [*changed, ""] if changed else []
         lines += ["| File | Tests | Changed | Time |", "|---|---:|---:|---:|", *map(_row, self.results)]
         return "\n".join(lines) + "\n"
 

@@ -68,6 +68,7 @@ def _django(release: str, python: str, framework: str) -> Release:
 def _jinja2(release: str, *beside: str, python: str = "") -> Release:
     return Release("jinja2", release, ("tests/instrumentations/test_jinja2.py",), beside, python)
 
+
 _CELERY, _RQ = ("integration/libraries/test_celery.py",), ("integration/libraries/test_rq.py",)
 _CELERIES = (
     ("5.2.7", ("redis<4.4", "gevent<24", "setuptools<70"), "3.9"),
@@ -83,8 +84,6 @@ _RQS = (
     ("", ("redis",), ""),
 )
 
-    *(Release("celery", release, _CELERY, beside, python, True) for release, beside, python in _CELERIES),
-    *(Release("rq", release, _RQ, beside, python, True) for release, beside, python in _RQS),
 
 RELEASES = (
     Release("boto3", "", _BOTOCORE, ("aiobotocore", *_RECEIVER)),
@@ -157,4 +156,14 @@ RELEASES = (
     Release("grpcio", "1.62.3", _GRPC, ("grpcio-health-checking==1.62.3",), "3.12"),  # methods may be registered
     Release("grpcio", "1.68.1", _GRPC, ("grpcio-health-checking==1.68.1",), "3.13"),
     Release("grpcio", "", _GRPC, ("grpcio-health-checking",), "3.13"),
+    *(Release("celery", release, _CELERY, beside, python, True) for release, beside, python in _CELERIES),
+    *(Release("rq", release, _RQ, beside, python, True) for release, beside, python in _RQS),
+    *(
+        row
+        for release, beside in (("3.8.6", ("yarl<1.12",)), ("3.9.5", ()), ("3.10.11", ()), ("3.12.15", ()), ("", ()))
+        for row in (
+            _served("aiohttp", release, ("aiohttp_server",), (*_WSGI, *beside)),
+            Release("aiohttp", release, ("tests/instrumentations/test_aiohttp_client.py",), beside),
+        )
+    ),
 )

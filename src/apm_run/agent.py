@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from apm_run.config import Problem, Settings
     from apm_run.export import Exporter
+    from apm_run.instrument.correlation import Logged
     from apm_run.instrument.vocabulary import Instrumentation
     from apm_run.pipeline import Filter
     from apm_run.report import Reporter
@@ -83,6 +84,8 @@ class Agent:
         self.problems: list[Problem] = []
         #: Why nothing is traced here, if so.
         self.aside = ""
+        # Its name, once a record of the log has asked for it.
+        self._service = ""
         #: What the start has cost.
         self.startup_ns = 0
         self.reporter: Reporter | None = None
@@ -190,7 +193,7 @@ class Agent:
                 from apm_run.instrument import reports
 
                 self._heard.add(id(module))
-                reports.listen(module, self.report, self.results)
+                reports.listen(module, self.report, self.results, self.logged)
             if not self.triggers[module.__name__] and module.__name__ not in (OFFICIAL, *STARTERS):
                 return
             if self._tracer is None and module.__name__ in registry.LATE:
@@ -223,16 +226,31 @@ class Agent:
         :param scene: the frame that has logged, or the context that the error comes from.
         """
         try:
-            settings = self.settings
-            if self.aside or not (settings.enabled and settings.instrument):
-                return
-            if any(matcher.match(library) for matcher in settings.disable_instrumentations):
-                return
-            if self._tracer is None and _in_sub_interpreter():
+            if self.aside or not self._listens(library) or (self._tracer is None and _in_sub_interpreter()):
                 return
             self.tracer.told(error, record, scene)
         except Exception:
             failed(f"report {library}")
+
+    def logged(self, wanted: bool) -> Logged | None:
+        """What runs where a record is logged now, and the service; None: nothing is to be said of it.
+
+        :param wanted: somebody reads it: also where nothing runs, or the program as a whole does.
+        """
+        running = None if self._tracer is None else self._tracer.running(wanted and not self.speaks)
+        if (running is None and not wanted) or self.aside or not self._listens("logging"):
+            return None
+        if not self._service:
+            from apm_run.collect import metadata
+
+            self._service = metadata.service_name(self.settings)
+        return running, self._service, self.settings.environment
+
+    def _listens(self, library: str) -> bool:
+        settings = self.settings
+        if not (settings.enabled and settings.instrument):
+            return False
+        return not any(matcher.match(library) for matcher in settings.disable_instrumentations)
 
     def _instrument(self, file: str, module: ModuleType) -> None:
         from apm_run.instrument.patch import instrument

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         def capture(self, error: BaseException, handled: bool) -> None:
             """Report an error of it, once."""
 
+        def dismiss(self, error: BaseException) -> None:
+            """What looks like an error of it is none, whoever tells of it."""
+
     #: Every value of each header of trace context, by its name in lower case.
     Carrier = Mapping[str, list[str]]
 

@@ -38,6 +38,34 @@ def cases() -> Iterator[Case]:
             for raising in ("", "call"):
                 yield Case("reports", Place(f"{module}:{path}"), check, step, "plain", raising)
 
+    for step in ("none", "correlate", "formatter"):
+        for raising in ("", "call"):
+            yield Case("reports", Place("logging:Formatter.__init__"), check_correlation, step, "plain", raising)
+
+
+class Misplaced:
+    """A formatter whose type does not say where it is from."""
+
+    __module__ = None  # type: ignore[assignment]
+
+
+def check_correlation(case: Case) -> None:
+    """Log records and formatters: nothing that fails in our attributes is seen."""
+    log, formatter = Program("plain", bool(case.raising)), Program("plain", bool(case.raising))
+    formatter.result = None  # type: ignore[assignment]
+    module: Any = ModuleType("logging")
+    module.LogRecord = Record
+    module.Logger = type("Logger", (), {"callHandlers": log.function()})
+    module.Formatter = type("Formatter", (), {"__init__": formatter.function()})
+    results: dict[str, str] = {}
+    facts = fault if case.step == "correlate" else lambda wanted: None
+    reports.listen(module, lambda *_, **__: None, results, facts)
+    assert set(results.values()) == {"wrapped"}
+    log.use(module.Logger.callHandlers, module.Logger(), Record())
+    formatter.use(module.Formatter.__init__, Misplaced() if case.step == "formatter" else object(), "text")
+    failing = case.step == "correlate" or (case.step == "formatter" and not case.raising)
+    case.recorded("logging", case.step if failing else "")
+
 
 RECORDED = {"logging": "logging: record", "asyncio.base_events": "asyncio: context"}
 

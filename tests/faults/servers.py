@@ -10,15 +10,18 @@ from tests.faults.case import Case, leaf
 from tests.faults.program import Program, Theirs, fault, finished
 
 from apm_run import guard
-from apm_run.conventions import asgi, grpc_aio, wsgi
+from apm_run.conventions import asgi, grpc_aio, native, wsgi
 from apm_run.instrument.vocabulary import Serve
 
 
 def serve_cases(target: Serve) -> Iterator[tuple[str, ...]]:
-    assert target.protocol in (wsgi, asgi, grpc_aio), "a protocol that the matrix does not know"
+    mine = isinstance(target.protocol, native.Server)
+    assert mine or target.protocol in (wsgi, asgi, grpc_aio), "a protocol that the matrix does not know"
     whole = _whole(target)
     kind = "plain" if target.protocol is wsgi else "coroutine"
-    for step in ("none", "method" if whole else "application", "begin_transaction", "end_transaction", "capture"):
+    facts = ("incoming", "outgoing") if mine else ()
+    making = "method" if whole else "application"
+    for step in ("none", making, *facts, "begin_transaction", "end_transaction", "capture"):
         for raising in ("", "application"):
             yield step, kind, raising
     if target.attribute is not None:
@@ -43,6 +46,7 @@ ENVIRON = {
     "SERVER_PORT": "80",
     "wsgi.url_scheme": "http",
 }
+INCOMING = native.Incoming("GET", "/", "/", [], scheme="http", version="1.1", peer=None)
 SCOPE = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "scheme": "http"}
 
 
@@ -53,7 +57,7 @@ class Served:
         self.program = program
         self.sent: list[Any] = []
         self.protocol = protocol
-        self.request = dict(ENVIRON if protocol is wsgi else SCOPE)
+        self.request: Any = dict(ENVIRON if protocol is wsgi else SCOPE)
 
     def app(self) -> Any:
         """The application; as a method it is called with an instance before. Of gRPC it is the interceptors."""
@@ -72,6 +76,12 @@ class Served:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"body"})
 
+        async def native_app(*args: Any) -> str:
+            self.program.act(args[-1])
+            return "answer"
+
+        if isinstance(self.protocol, native.Server):
+            return native_app
         return wsgi_app if self.protocol is wsgi else asgi_app
 
     def ask(self, app: Any) -> None:
@@ -90,6 +100,9 @@ class Served:
             elif self.protocol is wsgi:
                 self.sent.append(list(app(self.request, start_response)))
                 expected = [("200 OK", [("Name", "value")]), [b"body"]]
+            elif isinstance(self.protocol, native.Server):
+                self.sent.append(finished(app(self.request)))
+                expected = ["answer"]
             else:
                 assert finished(app(self.request, None, send)) is None
                 expected = ["http.response.start", "http.response.body"]
@@ -128,6 +141,11 @@ def check_serve(case: Case) -> None:
     served = Served(program, target.protocol)
     same = {name: getattr(target, name) for name in ("argument", "attribute", "result", "itself", "event")}
     protocol = Broken if case.step in ("method", "application") else target.protocol
+    if isinstance(protocol, native.Server):
+        protocol = native.Server(
+            fault if case.step == "incoming" else lambda call: INCOMING,
+            fault if case.step == "outgoing" else lambda answer: native.Outgoing(200, []),
+        )
     replaced = Serve(target.path, protocol, framework=target.framework, **same)
     app = served.app()
 
@@ -157,10 +175,11 @@ def check_serve(case: Case) -> None:
     else:
         result = function()
         served.ask(result if target.result or case.step == "attribute" else getattr(holder, target.attribute))
-    begun = case.step not in ("method", "application", "attribute", "begin_transaction")
+    begun = case.step not in ("method", "application", "attribute", "incoming", "begin_transaction")
     (inside,) = program.inside
     assert (inside is not None) == begun, inside
     if begun and case.step != "end_transaction":
         assert [transaction for transaction, _ in engine.sink.transactions] == [inside], "it is not closed"
-    expected_failures = case.step != "none" and (case.step != "capture" or bool(case.raising))
+    silent = {"capture": not case.raising, "outgoing": bool(case.raising)}
+    expected_failures = case.step != "none" and not silent.get(case.step, False)
     assert bool(guard.failures) == expected_failures, guard.failures

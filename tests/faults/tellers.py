@@ -25,7 +25,7 @@ def annotate_cases(target: Annotate) -> Iterator[tuple[str, ...]]:
 def check_annotate(case: Case) -> None:
     program, engine, given = Program(case.kind, bool(case.raising)), case.engine(), case.target
     told: list[Any] = []
-    annotate = fault if case.step == "annotate" else lambda _, transaction: told.append(transaction)
+    annotate = fault if case.step == "annotate" else lambda _, transaction, *__: told.append(transaction)
     target = Claim(given.path)
     if type(given) is Annotate:
         target = Annotate(given.path, annotate, after=given.after, program=given.program)

@@ -76,13 +76,18 @@ def _known(**entries: Any) -> dict[str, Any]:
     return {key: cut(value) if isinstance(value, str) else value for key, value in entries.items() if value}
 
 
+def service_name(settings: Settings) -> str:
+    """The service's name, as events show it."""
+    return clean(settings.service_name) if settings.service_name else _detected_service()[0]
+
+
 def _service(
     settings: Settings, activation_method: str | None, framework: tuple[str, str] | None, ephemeral_id: str
 ) -> dict[str, Any]:
-    name, version = _detected_service()
+    version = _detected_service()[1]
     framework_name, framework_version = framework or (None, None)
     return _known(
-        name=clean(settings.service_name) if settings.service_name else name,
+        name=service_name(settings),
         version=settings.service_version or version,
         environment=settings.environment,
         agent=_known(

@@ -43,7 +43,7 @@ def of_request(content_type: str, encoding: str, settings: Settings) -> Body | s
 class Body:
     """What a program has read of a request's body."""
 
-    __slots__ = ("_data", "_events", "_limit", "_secret", "_shown", "_type", "room")
+    __slots__ = ("_data", "_events", "_limit", "_secret", "_shown", "_type", "room", "source")
 
     def __init__(self, content_type: str, events: tuple[str, ...], settings: Settings) -> None:
         """:param events: the kinds of events that show it."""
@@ -55,6 +55,8 @@ class Body:
         #: Bytes that are still of interest: so many that more than what is shown shows that it was cut.
         self.room = (self._limit + 1) * _WIDEST
         self._shown: tuple[int, Any] = (0, None)
+        #: What it is read from, where a library's streams are all alike.
+        self.source: object = None
 
     def add(self, data: Any) -> None:
         """Keep what the program has read just now, as far as there is room."""

@@ -65,6 +65,31 @@ def response(draft: SpanDraft, status: object) -> None:
         draft.outcome = FAILURE if status >= 400 else SUCCESS
 
 
+def located(draft: SpanDraft, url: str) -> None:
+    """The URL that was asked for in the end is known: with all parameters."""
+    parts = _split(url)
+    if parts is not None and draft.http is not None:
+        draft.http["url"] = cut(parts[0], LONG)
+
+
+def joined(base: str, target: Any) -> Any:
+    """The URL of a target relative to another URL, its dots left as they are; what is absolute, or no text, is itself.
+
+    :param base: absolute.
+    """
+    path = _text(target)
+    if path is None or "://" in path.partition("?")[0]:
+        return target
+    scheme, separator, rest = base.partition("://")
+    if path[:2] == "//":
+        return f"{scheme}:{path}"
+    rest = rest.partition("?")[0].partition("#")[0]
+    host, slash, folder = rest.partition("/")
+    if path[:1] in ("/", ""):
+        return f"{scheme}{separator}{host}{path or slash + folder}"
+    return f"{scheme}{separator}{host}/{folder.rpartition('/')[0]}{'/' if '/' in folder else ''}{path}"
+
+
 def absolute(scheme: str, host: Any, port: Any, target: Any) -> str | None:
     """The URL of a request that a connection is asked for.
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import sys
 
 from apm_run.guard import failed
+from apm_run.instrument.correlation import correlated, watched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
     from typing import Any, Protocol
+
+    from apm_run.instrument.correlation import Facts
 
     class Report(Protocol):
         """Takes what is told."""
@@ -41,10 +44,17 @@ def _is_error(error: object) -> bool:
 # What stands in the other file by its name is not seen here by coverage: it is short.
 
 
-def _logged(original: Callable[..., Any], report: Report) -> Callable[..., Any]:
-    """Report a record of level ERROR or above, once its handlers have had it: it is formatted by then."""
+def _logged(
+    original: Callable[..., Any], report: Report, stamp: Callable[[Any], None] | None = None
+) -> Callable[..., Any]:
+    """Report a record of level ERROR or above, once its handlers have had it: it is formatted by then.
+
+    :param stamp: called with every record before.
+    """
 
     def callHandlers(self: Any, record: Any) -> Any:  # pragma: no cover
+        if stamp is not None:
+            stamp(record)
         try:
             result = original(self, record)
         except BaseException as error:
@@ -124,12 +134,25 @@ PLACES: dict[str, tuple[str, Callable[[Callable[..., Any], Report], Callable[...
 }
 
 
-def listen(module: ModuleType, report: Report, results: dict[str, str]) -> None:
+def listen(module: ModuleType, report: Report, results: dict[str, str], facts: Facts | None = None) -> None:
     """Listen in a module that has just been imported.
 
     :param results: the table that doctor prints.
+    :param facts: what is put on the records of ``logging``.
     """
     path, make = PLACES[module.__name__]
+    correlation = correlated(module, facts) if facts is not None and module.__name__ == "logging" else None
+    if correlation is None:
+        _listen(module, path, lambda original: make(original, report), results)
+        return
+    stamp = correlation.stamp
+    _listen(module, path, lambda original: _logged(original, report, stamp), results)
+    _listen(module, "Formatter.__init__", lambda original: watched(original, correlation), results)
+
+
+def _listen(
+    module: ModuleType, path: str, make: Callable[[Callable[..., Any]], Callable[..., Any]], results: dict[str, str]
+) -> None:
     holder: Any = module
     *outer, name = path.split(".")
     for each in outer:
@@ -139,7 +162,7 @@ def listen(module: ModuleType, report: Report, results: dict[str, str]) -> None:
     if getattr(original, "__code__", None) is None:
         results[where] = f"skipped: no {path}"
     else:
-        setattr(holder, name, _disguised(make(original, report), original))
+        setattr(holder, name, _disguised(make(original), original))
         results[where] = "wrapped"
 
 

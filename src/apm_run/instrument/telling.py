@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from apm_run.tracer import Tracer, Transaction
 
     Find = Callable[[], Transaction | None]
-    Tell = Callable[[tuple[Any, ...], dict[str, Any], Transaction], None]
+    Tell = Callable[..., None]
 
 
 def annotated(target: Annotate, original: Callable[..., Any], tracer: Tracer, where: str) -> Callable[..., Any]:
@@ -30,9 +30,9 @@ def annotated(target: Annotate, original: Callable[..., Any], tracer: Tracer, wh
     def program() -> Transaction | None:
         return tracer.ambient
 
-    def tell(args: tuple[Any, ...], kwargs: dict[str, Any], transaction: Transaction) -> None:
+    def tell(args: tuple[Any, ...], kwargs: dict[str, Any], *told: Any) -> None:
         try:
-            target.annotate(Call(original, args, kwargs), transaction)
+            target.annotate(Call(original, args, kwargs), *told)
         except Exception:
             failed(f"{where}: annotate")
 
@@ -95,7 +95,7 @@ def _followed(original: Callable[..., Any], find: Find, tell: Tell) -> Callable[
             wrap.hide_frame(error)
             raise
         if transaction is not None:
-            tell(args, kwargs, transaction)
+            tell(args, kwargs, transaction, result)
         return result
 
     async def awaiting(*args: Any, **kwargs: Any) -> Any:
@@ -106,7 +106,7 @@ def _followed(original: Callable[..., Any], find: Find, tell: Tell) -> Callable[
             wrap.hide_frame(error)
             raise
         if transaction is not None:
-            tell(args, kwargs, transaction)
+            tell(args, kwargs, transaction, result)
         return result
 
     kind = wrap.kind(original)

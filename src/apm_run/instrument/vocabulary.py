@@ -234,14 +234,14 @@ class Within:
 
 
 class Annotate:
-    """A function that, before it runs, tells something about the current transaction."""
+    """A function that, before it runs or once it has, tells something about the current transaction."""
 
     __slots__ = ("after", "annotate", "path", "program")
 
     def __init__(
         self,
         path: str,
-        annotate: Callable[[Call, CurrentTransaction], None],
+        annotate: Callable[..., None],
         *,
         after: bool = False,
         program: bool = False,
@@ -249,7 +249,8 @@ class Annotate:
         """Say what tells.
 
         :param annotate: called with the call and the transaction; not called where there is none.
-        :param after: it tells once it has returned, and nothing where it has raised; no generator can.
+        :param after: it tells once it has returned, and is called with the result as well; nothing where it has
+            raised; no generator can.
         :param program: it tells about the program's own transaction, as long as nothing has claimed that.
         """
         self.path = path

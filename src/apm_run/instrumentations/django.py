@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _USERS = ("user", "_acached_user")
 
 
-def route(call: Call, transaction: CurrentTransaction) -> None:
+def route(call: Call, transaction: CurrentTransaction, _: object) -> None:
     """Name the request by the route that its URL has been resolved to; a test client's within a job names nothing."""
     if transaction.kind == http_server.TYPE:
         request = call.argument(1, "request")
@@ -27,7 +27,7 @@ def route(call: Call, transaction: CurrentTransaction) -> None:
         http_server.name(transaction, request.method, f"/{found}")
 
 
-def visitor(call: Call, transaction: CurrentTransaction) -> None:
+def visitor(call: Call, transaction: CurrentTransaction, _: object) -> None:
     """Say whom the request is from, if the program has looked."""
     if transaction.kind != http_server.TYPE:
         return

@@ -39,6 +39,10 @@ class Capture:
             _unhandled(transaction.errors, id)
         return True
 
+    def dismiss(self, error: BaseException) -> None:
+        """An exception is no error: it counts as reported."""
+        self._known.add(error, "")
+
     def event(
         self,
         id: str,

@@ -201,6 +201,10 @@ class Transaction:
         """
         self.tracer.capture(error, self, handled)
 
+    def dismiss(self, error: BaseException) -> None:
+        """What looks like an error of it is none: nothing is reported where the program's log tells of it."""
+        self.tracer.dismiss(error)
+
     def count_dropped(self) -> None:
         """One more span of it was not reported."""
         next(self._dropped)

@@ -191,6 +191,18 @@ class Tracer(Reporting):
         current.set(found)
         return found or self.ambient
 
+    def running(self, ambient: bool) -> Span | Transaction | None:
+        """What runs here and is of interest to the user.
+
+        :param ambient: that includes the program's own transaction.
+        """
+        found = current.get() or self.ambient
+        if found is not None and found.left is not None:
+            found = settled(found) or self.ambient
+        if found is None or not self.active or found.transaction.ignored:
+            return None
+        return found if ambient or found.transaction is not self.ambient else None
+
     def claim(self) -> None:
         """A server or worker framework runs this program: what it does is not one transaction.
 
@@ -421,6 +433,10 @@ class Tracer(Reporting):
             self._hand_over(transaction, now)
         if left(transaction, waiting, event):
             self.sink.error(event)
+
+    def dismiss(self, error: BaseException) -> None:
+        """Do not report an exception, whoever tells of it."""
+        self._capture.dismiss(error)
 
     def told(self, error: BaseException | None, record: LogRecord | None, scene: Any) -> None:
         """Report what the program's log, or the end of a thread or task tells.

@@ -242,25 +242,6 @@ def test_annotate_and_claim_keep_the_kind(engine, name, kind):
     assert names[-1] == name
 
 
-@pytest.mark.parametrize("name", ["plain", "coroutine"])
-def test_annotate_after_it_has_returned(engine, name):
-    module = library(Annotated=type("Annotated", (Annotated,), dict(vars(Annotated))))
-    original, path, told = getattr(Annotated, name), f"library:Annotated.{name}", []
-    target = Annotate(path, lambda call, found: told.append((call.args[1], found)), after=True)
-    assert apply(engine, module, target) == {path: "wrapped"}
-    wrapper = getattr(module.Annotated, name)
-    assert inspect.iscoroutinefunction(wrapper) is inspect.iscoroutinefunction(original)
-    assert inspect.signature(wrapper) == inspect.signature(original)
-    assert run(wrapper, module.Annotated(), "value") == "value"
-    assert not told
-    with engine.transaction() as transaction:
-        assert run(wrapper, module.Annotated(), "value") == "value"
-        with pytest.raises(ValueError, match=name) as caught:
-            run(wrapper, module.Annotated(), None)
-    assert told == [("value", transaction)]
-    assert [frame.name for frame in traceback.extract_tb(caught.tb)][-1] == name
-
-
 @pytest.mark.parametrize("name", ["generator", "async_generator"])
 def test_annotate_after_a_generator_is_not_possible(engine, name):
     path = f"library:Annotated.{name}"
@@ -271,7 +252,7 @@ def test_annotate_after_a_generator_is_not_possible(engine, name):
 @pytest.mark.parametrize("after", [False, True])
 def test_annotate_the_program(engine, after):
     module = library()
-    target = Annotate("library:work", lambda call, found: found.set_name("named"), program=True, after=after)
+    target = Annotate("library:work", lambda call, found, *_: found.set_name("named"), program=True, after=after)
     apply(engine, module, target)
     assert module.work(1) == 1
     engine.tracer.begin_ambient("program", 1, 1, None)
@@ -299,6 +280,38 @@ def test_annotate_not_an_asynchronous_generator(engine):
     assert apply(engine, library(Annotated=Annotated), Annotate(path, print)) == {
         path: "skipped: an asynchronous generator function"
     }
+
+
+@pytest.mark.parametrize("name", ["plain", "coroutine"])
+def test_annotate_after_the_call_has_its_result(engine, name):
+    module = library(Annotated=type("Annotated", (Annotated,), dict(vars(Annotated))))
+    original, path = getattr(Annotated, name), f"library:Annotated.{name}"
+    told = []
+    target = Annotate(path, lambda call, found, result: told.append((call.args[1], found.name, result)), after=True)
+    assert apply(engine, module, target) == {path: "wrapped"}
+    wrapper = getattr(module.Annotated, name)
+    assert inspect.iscoroutinefunction(wrapper) is inspect.iscoroutinefunction(original)
+    assert inspect.signature(wrapper) == inspect.signature(original)
+    expected = run(original, module.Annotated(), "argument")
+    assert run(wrapper, module.Annotated(), "argument") == expected
+    assert told == []  # there is nobody to tell it of
+    with engine.transaction():
+        assert run(wrapper, module.Annotated(), "argument") == expected
+        with pytest.raises(ValueError, match=name) as caught:
+            run(wrapper, module.Annotated(), None)
+    assert told == [("argument", "test", expected)]
+    frames = traceback.extract_tb(caught.tb)
+    assert sys.version_info < (3, 11) or not [
+        frame for frame in frames if "instrument/patch.py" in frame.filename and "tests" not in frame.filename
+    ]
+
+
+def test_annotate_after_that_fails_is_a_fault(engine, lenient):
+    module = library()
+    apply(engine, module, Annotate("library:work", lambda *_: 1 / 0, after=True))
+    with engine.transaction():
+        assert module.work(1) == 1
+    assert list(lenient) == ["library:work: annotate"]
 
 
 class Signal:

@@ -39,7 +39,7 @@ def watch(agent: Agent, module: ModuleType) -> None:
     if module.__name__ == "subprocess":
         _watch_spawn(agent, module)
         return
-    from apm_run.instrument.patch import preceded
+    from apm_run.instrument.preceded import preceded
     from apm_run.instrument.place import replace
 
     if module.__name__ == "multiprocessing.spawn":

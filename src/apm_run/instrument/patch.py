@@ -9,15 +9,20 @@ from apm_run.instrument import serving, wrap
 from apm_run.instrument.exchange import exchange
 from apm_run.instrument.factory import factory, is_ours
 from apm_run.instrument.place import Missing, replace, resolve
+from apm_run.instrument.preceded import preceded
 from apm_run.instrument.vocabulary import (
     Annotate,
+    Callback,
     Carry,
     Claim,
     Exchange,
     Factory,
     Greenlet,
     Learn,
+    Receive,
+    Scope,
     Serve,
+    Subclass,
     Subscribe,
     Target,
 )
@@ -84,6 +89,12 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
             replace(module, f"{attribute.rpartition('.')[0]}.{name}", make)
     elif isinstance(target, Factory):
         _make(target, module, attribute, tracer)
+    elif isinstance(target, (Subclass, Receive)):
+        # Loaded with the first library that has messages.
+        from apm_run.instrument import messages
+
+        place = messages.subclass if isinstance(target, Subclass) else messages.receiving
+        place(target, module, attribute, tracer)  # type: ignore[operator]
     else:
         replace(module, attribute, lambda original: _wrapper(target, original, tracer, where))
     return ()
@@ -115,7 +126,7 @@ def _make(target: Factory, module: ModuleType, attribute: str, tracer: Tracer) -
 
 
 def _wrapper(
-    target: Target | Annotate | Claim | Serve | Carry | Greenlet,
+    target: Target | Annotate | Claim | Serve | Carry | Greenlet | Callback | Scope,
     original: Callable[..., Any],
     tracer: Tracer,
     where: str,
@@ -128,45 +139,15 @@ def _wrapper(
         return preceded(original, _claiming(tracer, where))
     if isinstance(target, Carry):
         return wrap.dressed(_carrying(target, original), original)
+    if isinstance(target, (Callback, Scope)):
+        from apm_run.instrument import messages
+
+        if isinstance(target, Scope):
+            return messages.scope(original)
+        return messages.callback(target, original, tracer)
     if isinstance(target, Greenlet):
         return wrap.dressed(_making(original, where), original)
     return wrap.dressed(serving.calls(target, original, tracer, where), original)
-
-
-def preceded(
-    original: Callable[..., Any], first: Callable[[tuple[Any, ...], dict[str, Any]], None]
-) -> Callable[..., Any]:
-    """The wrapper of a function, of its kind, that does something first: it must not raise."""
-
-    def calling(*args: Any, **kwargs: Any) -> Any:
-        first(args, kwargs)
-        try:
-            return original(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    async def awaiting(*args: Any, **kwargs: Any) -> Any:
-        first(args, kwargs)
-        try:
-            return await original(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    def yielding(*args: Any, **kwargs: Any) -> Any:
-        first(args, kwargs)
-        try:
-            return (yield from original(*args, **kwargs))
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    kind = wrap.kind(original)
-    if kind == wrap.ASYNC_GENERATOR:
-        raise Missing("an asynchronous generator function")
-    wrapper = {wrap.COROUTINE: awaiting, wrap.GENERATOR: yielding}.get(kind, calling)
-    return wrap.dressed(wrapper, original)
 
 
 def _annotating(
@@ -186,6 +167,9 @@ def _annotating(
 def _claiming(tracer: Tracer, where: str) -> Callable[[tuple[Any, ...], dict[str, Any]], None]:
     def claim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
+            from apm_run.instrument.receive import settle
+
+            settle()
             tracer.claim()
         except Exception:
             failed(f"{where}: claim")

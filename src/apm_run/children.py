@@ -39,8 +39,8 @@ def watch(agent: Agent, module: ModuleType) -> None:
     if module.__name__ == "subprocess":
         _watch_spawn(agent, module)
         return
-    from apm_run.instrument.preceded import preceded
     from apm_run.instrument.place import replace
+    from apm_run.instrument.preceded import preceded
 
     if module.__name__ == "multiprocessing.spawn":
         replace(module, "get_preparation_data", lambda original: _asking(agent, original))

@@ -12,19 +12,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults import factories, places, servers, spans, tellers
+from tests.faults import factories, messages, places, servers, spans, tellers
 from tests.faults.case import Case
 
 from apm_run.instrument import registry
 from apm_run.instrument.vocabulary import (
     Annotate,
+    Callback,
     Carry,
     Claim,
     Exchange,
     Factory,
     Greenlet,
     Learn,
+    Receive,
+    Scope,
     Serve,
+    Subclass,
     Subscribe,
     Target,
 )
@@ -41,6 +45,10 @@ KINDS: dict[type, tuple[Any, Any]] = {
     Learn: (tellers.learn_cases, tellers.check_learn),
     Serve: (servers.serve_cases, servers.check_serve),
     Factory: (factories.factory_cases, factories.check_factory),
+    Subclass: (messages.subclass_cases, messages.check_subclass),
+    Receive: (messages.receive_cases, messages.check_receive),
+    Callback: (messages.callback_cases, messages.check_callback),
+    Scope: (messages.scope_cases, messages.check_scope),
 }
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from apm_run.config import Settings
-    from apm_run.model import Carrier
 
     Pairs = Iterable[tuple[Any, Any]]
 
@@ -141,7 +140,7 @@ class Body:
 
         data = self._data
         room = (limit + 1) * _WIDEST
-        if type(data) is str:
+        if isinstance(data, str):
             text: str | None = data[:room]
         else:
             text = body_text.decoded(bytes(data[:room]), "utf-8", whole=len(data) <= room)
@@ -245,13 +244,13 @@ def carrier(pairs: Pairs) -> dict[str, list[str]]:
     for name, value in pairs:
         if type(name) is not str:
             continue
-        name = name.lower()
-        if name == BINARY:
+        lower = name.lower()
+        if lower == BINARY:
             binary = value
-        elif name in CARRIED:
+        elif lower in CARRIED:
             text = value.decode("latin-1") if type(value) is bytes else value
             if type(text) is str:
-                found.setdefault(name, []).append(text)
+                found.setdefault(lower, []).append(text)
     if binary is not None and TRACEPARENT not in found:
         found = {} if (text := from_binary(binary)) is None else {TRACEPARENT: [text]}
     return found
@@ -269,9 +268,7 @@ def from_binary(value: Any) -> str | None:
 def to_binary(header: str) -> bytes:
     """The binary form of a ``traceparent`` of ours: fields 0 to 2, each behind its number."""
     _, trace_id, span_id, flags = header.split("-")
-    return b"".join(
-        (b"\0\0", bytes.fromhex(trace_id), b"\1", bytes.fromhex(span_id), b"\2", bytes.fromhex(flags))
-    )
+    return b"".join((b"\0\0", bytes.fromhex(trace_id), b"\1", bytes.fromhex(span_id), b"\2", bytes.fromhex(flags)))
 
 
 def records(given: Any, add: Mapping[str, str]) -> Any:
@@ -284,9 +281,7 @@ def records(given: Any, add: Mapping[str, str]) -> Any:
     names = [pair[0] for pair in given if type(pair) is tuple and pair] if type(given) is list else given or ()
     if any(type(name) is str and name.lower() in (TRACEPARENT, BINARY) for name in names):
         return None
-    ours: list[tuple[str, bytes]] = [
-        (name, value.encode("ascii")) for name, value in add.items() if name not in names
-    ]
+    ours: list[tuple[str, bytes]] = [(name, value.encode("ascii")) for name, value in add.items() if name not in names]
     ours.append((BINARY, to_binary(add[TRACEPARENT])))
     return {**given, **dict(ours)} if type(given) is dict else [*(given or ()), *ours]
 

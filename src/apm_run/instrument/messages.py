@@ -91,16 +91,9 @@ def callback(target: Callback, original: Callable[..., Any], tracer: Tracer) -> 
 
 def _settled(inner: Callable[..., Any]) -> Callable[..., Any]:
     """What is called with a message: whatever the same code has asked for before, it has dealt with."""
-
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        receive.settle()
-        try:
-            return inner(*args, **kwargs)
-        except BaseException as error:
-            wrap.hide_frame(error)
-            raise
-
-    return wrap.dressed(wrapper, inner)
+    if wrap.kind(inner) == wrap.ASYNC_GENERATOR:
+        return inner
+    return preceded(inner, lambda args, kwargs: receive.settle())
 
 
 def subclass(target: Subclass, module: ModuleType, attribute: str, tracer: Tracer) -> None:

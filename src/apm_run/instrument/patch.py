@@ -93,8 +93,10 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
         # Loaded with the first library that has messages.
         from apm_run.instrument import messages
 
-        place = messages.subclass if isinstance(target, Subclass) else messages.receiving
-        place(target, module, attribute, tracer)  # type: ignore[operator]
+        if isinstance(target, Subclass):
+            messages.subclass(target, module, attribute, tracer)
+        else:
+            messages.receiving(target, module, attribute, tracer)
     else:
         replace(module, attribute, lambda original: _wrapper(target, original, tracer, where))
     return ()

@@ -38,6 +38,8 @@ _set = current.set
 _receipt: ContextVar[Receipt | None] = ContextVar("apm_run_receipt", default=None)
 #: The object that is being asked for messages: what it calls of itself meanwhile is part of that.
 _asking: ContextVar[Any] = ContextVar("apm_run_asking", default=None)
+#: Those that such an object asks in its place, in whatever thread.
+_asked: set[int] = set()
 
 
 class Receipt:
@@ -110,19 +112,20 @@ def settle(source: Any = None) -> None:
 class Receiver:
     """One target at work."""
 
-    __slots__ = ("_interceptor", "_received", "_tracer")
+    __slots__ = ("_interceptor", "_received", "_through", "_tracer")
 
     def __init__(self, target: Receive, tracer: Tracer, where: str) -> None:
         """:param where: how failures of its functions are recorded."""
         spanned = Target(target.path, target.poll, observe=target.observe)
         self._interceptor = wrap.Interceptor(spanned, tracer, where)
         self._received = target.received
+        self._through = target.through
         self._tracer = tracer
 
     def ask(self, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asking | None:
         """The program asks for messages, and so has dealt with what it had; None: let the call pass."""
         source = args[0] if args else None
-        if source is not None and _asking.get() is source:
+        if source is not None and (_asking.get() is source or id(source) in _asked):
             return None
         receipt = _receipt.get()
         if receipt is not None and not receipt.hidden():
@@ -135,7 +138,8 @@ class Receiver:
             parent = None
         call = Call(original, args, kwargs)
         opened = None if parent is None else interceptor.open(parent, call)[0]
-        return Asking(self, call, opened, parent is None)
+        inner = None if self._through is None else id(getattr(source, self._through, None))
+        return Asking(self, call, opened, parent is None, inner)
 
     def begin(self, call: Call, result: object) -> None:
         """Messages have come outside of any transaction."""
@@ -157,10 +161,12 @@ class Receiver:
 class Asking:
     """One call that asks for messages, or one step of a generator that yields them."""
 
-    __slots__ = ("_before", "_call", "_opened", "_outside", "_previous", "_receiver")
+    __slots__ = ("_before", "_call", "_inner", "_opened", "_outside", "_previous", "_receiver")
 
-    def __init__(self, receiver: Receiver, call: Call, opened: Current | None, outside: bool) -> None:
-        """:param opened: its span. :param outside: of any transaction."""
+    def __init__(
+        self, receiver: Receiver, call: Call, opened: Current | None, outside: bool, inner: int | None
+    ) -> None:
+        """:param opened: its span. :param outside: of any transaction. :param inner: the consumer that it asks."""
         self._receiver = receiver
         self._call = call
         self._opened = opened
@@ -168,11 +174,16 @@ class Asking:
         self._before = _asking.get()
         self._previous = _get()
         _asking.set(call.args[0] if call.args else None)
+        self._inner = inner
+        if inner is not None:
+            _asked.add(inner)
         if opened is not None:
             _set(opened)
 
     def _leave(self) -> None:
         _asking.set(self._before)
+        if self._inner is not None:
+            _asked.discard(self._inner)
         if self._opened is not None:
             wrap.leave(self._opened, self._previous)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BUILT_IN: dict[str, tuple[str, ...]] = {
     "_sqlite3": ("sqlite3",),
     "concurrent.futures.thread": ("concurrent_futures",),
+    "confluent_kafka.aio._AIOConsumer": ("confluent_kafka",),
+    "confluent_kafka.aio.producer._AIOProducer": ("confluent_kafka",),
+    "confluent_kafka.cimpl": ("confluent_kafka",),
     "daphne.server": ("daphne",),
     "eventlet.greenthread": ("eventlet",),
     "eventlet.tpool": ("eventlet",),

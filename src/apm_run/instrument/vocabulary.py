@@ -299,7 +299,7 @@ class Receive:
     the program deals with it: until the same thread or task asks again, leaves its loop or ends.
     """
 
-    __slots__ = ("leave", "loop", "observe", "path", "poll", "received")
+    __slots__ = ("leave", "loop", "observe", "path", "poll", "received", "through")
 
     def __init__(
         self,
@@ -310,6 +310,7 @@ class Receive:
         observe: Observe | None = None,
         loop: str | None = None,
         leave: tuple[str, ...] = (),
+        through: str | None = None,
     ) -> None:
         """Say how messages come.
 
@@ -318,6 +319,7 @@ class Receive:
             where nothing has come.
         :param loop: the method that returns the consumer itself as what a loop iterates.
         :param leave: methods of the same class after which the program deals with no message of it any more.
+        :param through: the attribute that is another consumer, which it asks in its place, in another thread maybe.
         """
         self.path = path
         self.poll = poll
@@ -325,6 +327,7 @@ class Receive:
         self.observe = observe
         self.loop = loop
         self.leave = leave
+        self.through = through
 
 
 class Callback:

@@ -28,6 +28,13 @@ def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[s
     return None if found is None else call.replaced(4, "headers", found)
 
 
+def sent(call: Call, result: Any, draft: SpanDraft) -> None:
+    """Where a record was refused at once, the future says so."""
+    failed = getattr(result, "failed", None)
+    if failed is not None and failed():
+        draft.outcome = "failure"
+
+
 def message(record: Any) -> messaging.Message:
     """One record."""
     return messaging.Message(
@@ -85,7 +92,7 @@ INSTRUMENTATION = Instrumentation(
     library="kafka-python",
     versions="2.0.2 to 3.0, kafka-python-ng 2.2",
     targets=(
-        Target("kafka.producer.kafka:KafkaProducer.send", send, rewrite=headers),
+        Target("kafka.producer.kafka:KafkaProducer.send", send, rewrite=headers, observe=sent),
         Receive(f"{_CONSUMER}.poll", polling, batch, observe=polled, leave=("close", "unsubscribe")),
         Receive(f"{_CONSUMER}.__next__", stepping, single, observe=stepped, loop="__iter__"),
     ),

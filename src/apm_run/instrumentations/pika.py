@@ -26,24 +26,20 @@ _NAME = "RabbitMQ"
 
 def publish(call: Call) -> SpanDraft | None:
     """The span of a ``basic_publish``; the exchange without a name delivers to the queue of the routing key."""
-    exchange = call.argument(1, "exchange")
-    return messaging.send(_NAME, "rabbitmq", messaging.exchange(exchange), routing_key=call.argument(2, "routing_key"))
+    exchange = messaging.exchange(call.argument(1, "exchange"))
+    return messaging.send(_NAME, "rabbitmq", exchange, routing_key=call.argument(2, "routing_key"))
 
 
 def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """The call with a copy of its properties that has the trace context; the program's stay as they are."""
-    from pika import BasicProperties
+    from pika import BasicProperties  # type: ignore[import-untyped]
 
-    given = call.argument(4, "properties")
-    if given is not None and not isinstance(given, BasicProperties):
-        return None
-    table = messaging.table(None if given is None else given.headers, add)
+    given = call.argument(4, "properties") or BasicProperties()
+    table = messaging.table(given.headers, add) if isinstance(given, BasicProperties) else None
     if table is None:
         return None
-    copied = BasicProperties()
-    if given is not None:
-        copied = object.__new__(type(given))
-        copied.__dict__.update(given.__dict__)
+    copied = object.__new__(type(given))
+    copied.__dict__.update(given.__dict__)
     copied.headers = table
     return call.replaced(4, "properties", copied)
 

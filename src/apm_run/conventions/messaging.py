@@ -11,13 +11,14 @@ from apm_run import sanitize
 from apm_run.conventions import headers
 from apm_run.guard import failed
 from apm_run.instrument.entries import DEFAULT_EXCHANGE
+from apm_run.instrument.vocabulary import Receive
 from apm_run.intake.limits import LONG, cut
-from apm_run.model import SpanDraft, TransactionDraft
+from apm_run.model import Call, SpanDraft, TransactionDraft
 from apm_run.propagation import CARRIED, TRACEPARENT, traceparent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from apm_run.config import Settings
@@ -216,9 +217,41 @@ def received(framework: str, messages: Sequence[Message], *, batch: bool = False
     )
 
 
+def receive(
+    path: str,
+    framework: str,
+    subtype: str,
+    messages: Callable[[Call, Any], Sequence[Message]],
+    *,
+    queues: Callable[[Call], Iterable[str]] | None = None,
+    action: str = "poll",
+    loop: str | None = None,
+    leave: tuple[str, ...] = (),
+    through: str | None = None,
+) -> Receive:
+    """A function that returns messages: what it returns in a list or a dictionary is a batch.
+
+    :param messages: what has come, from the call and its result; of a batch at least the first :data:`INSPECTED`.
+    :param queues: what a call asks for, where that is known. The rest as for
+        :class:`~apm_run.instrument.vocabulary.Receive`.
+    """
+
+    def asking(call: Call) -> SpanDraft:
+        return poll(framework, subtype, queues(call) if queues is not None else (), action=action)
+
+    def come(call: Call, result: Any, draft: SpanDraft) -> None:
+        if result is not None and not isinstance(result, BaseException):
+            polled(draft, framework, messages(call, result))
+
+    def begun(call: Call, result: Any) -> TransactionDraft | None:
+        return received(framework, messages(call, result), batch=type(result) is list or type(result) is dict)
+
+    return Receive(path, asking, begun, observe=come, loop=loop, leave=leave, through=through)
+
+
 def joined(queues: Iterable[str]) -> str:
     """Several queues as one name, which stays short."""
-    found = sorted(set(queues))
+    found = sorted(filter(None, set(queues)))
     if len(found) <= _SHOWN:
         return ", ".join(found)
     return f"{', '.join(found[:_SHOWN])} and {len(found) - _SHOWN} more"
@@ -229,8 +262,10 @@ def exchange(name: Any) -> Any:
     return DEFAULT_EXCHANGE if name == "" else name
 
 
-def grouped(queue: str) -> str:
-    """The name of a queue; those that RabbitMQ has made names for are one (spec 18.3)."""
+def grouped(queue: Any) -> str:
+    """The name of a queue; those that RabbitMQ has made names for are one (spec 18.3), and no text is none."""
+    if not isinstance(queue, str):
+        return ""
     return f"{_GENERATED}*" if queue.startswith(_GENERATED) or not queue else queue
 
 

@@ -6,27 +6,19 @@ Its producers and consumers are C types: subclasses take their places while the 
 from __future__ import annotations
 
 from apm_run.conventions import messaging
-from apm_run.instrument.vocabulary import (
-    Call,
-    Instrumentation,
-    Receive,
-    SpanDraft,
-    Subclass,
-    Target,
-    TransactionDraft,
-)
+from apm_run.instrument.vocabulary import Call, Instrumentation, SpanDraft, Subclass, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_NAME = "Kafka"
+_KAFKA = ("Kafka", "kafka")
 
 
 def produce(call: Call) -> SpanDraft | None:
     """The span of a ``produce`` or ``produce_batch``, which returns before anything is delivered."""
-    return messaging.send(_NAME, "kafka", call.argument(1, "topic"))
+    return messaging.send(*_KAFKA, call.argument(1, "topic"))
 
 
 def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -35,7 +27,7 @@ def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[s
     return None if found is None else call.replaced(8, "headers", found)
 
 
-def messages(result: Any) -> list[messaging.Message]:
+def messages(call: Call, result: Any) -> list[messaging.Message]:
     """The records among what a ``poll`` or ``consume`` returns; what tells of an error is none."""
     found = result[: messaging.INSPECTED] if type(result) is list else () if result is None else (result,)
     return [message(record) for record in found if record.error() is None]
@@ -43,29 +35,12 @@ def messages(result: Any) -> list[messaging.Message]:
 
 def message(record: Any) -> messaging.Message:
     """One record."""
-    return messaging.Message(
-        record.topic(), headers=record.headers() or (), body=record.value(), timestamp_ms=record.timestamp()[1]
-    )
+    sent = record.timestamp()[1]
+    return messaging.Message(record.topic(), headers=record.headers() or (), body=record.value(), timestamp_ms=sent)
 
 
-def polling(call: Call) -> SpanDraft:
-    """The span of a ``poll`` or ``consume``; to ask what the consumer has subscribed to would take its time."""
-    return messaging.poll(_NAME, "kafka")
-
-
-def polled(call: Call, result: Any, draft: SpanDraft) -> None:
-    """What has come, unless it has raised."""
-    if not isinstance(result, BaseException):
-        messaging.polled(draft, _NAME, messages(result))
-
-
-def received(call: Call, result: Any) -> TransactionDraft | None:
-    """The transaction of a record, or of a batch where a list was asked for."""
-    return messaging.received(_NAME, messages(result), batch=type(result) is list)
-
-
-_LEAVE = ("close", "unsubscribe", "__exit__")
 _AIO = "confluent_kafka.aio._AIOConsumer:AIOConsumer"
+_LEAVE = ("close", "unsubscribe")
 
 INSTRUMENTATION = Instrumentation(
     library="confluent-kafka",
@@ -75,16 +50,16 @@ INSTRUMENTATION = Instrumentation(
             "confluent_kafka.cimpl:Producer",
             (Target("produce", produce, rewrite=headers), Target("produce_batch", produce)),
         ),
-        Subclass(
+        Subclass(  # what it has subscribed to would take its time to ask for
             "confluent_kafka.cimpl:Consumer",
             (
-                Receive("poll", polling, received, observe=polled, leave=_LEAVE),
-                Receive("consume", polling, received, observe=polled),
+                messaging.receive("poll", *_KAFKA, messages, leave=(*_LEAVE, "__exit__")),
+                messaging.receive("consume", *_KAFKA, messages),
             ),
         ),
         # They work through a consumer and a producer in other threads.
-        Receive(f"{_AIO}.poll", polling, received, observe=polled, through="_consumer", leave=("close", "unsubscribe")),
-        Receive(f"{_AIO}.consume", polling, received, observe=polled, through="_consumer"),
+        messaging.receive(f"{_AIO}.poll", *_KAFKA, messages, through="_consumer", leave=_LEAVE),
+        messaging.receive(f"{_AIO}.consume", *_KAFKA, messages, through="_consumer"),
         Target("confluent_kafka.aio.producer._AIOProducer:AIOProducer.produce", produce),
     ),
 )

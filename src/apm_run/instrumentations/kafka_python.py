@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from apm_run.conventions import messaging
-from apm_run.instrument.vocabulary import Call, Instrumentation, Receive, SpanDraft, Target, TransactionDraft
+from apm_run.instrument.vocabulary import Call, Instrumentation, SpanDraft, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_NAME = "Kafka"
+_KAFKA = ("Kafka", "kafka")
 
 
 def send(call: Call) -> SpanDraft | None:
     """The span of a ``send``, which returns before the record is delivered."""
-    return messaging.send(_NAME, "kafka", call.argument(1, "topic"))
-
-
-def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """The call with the trace context in a list of headers of its own; brokers before 0.11 know none."""
-    given = call.argument(4, "headers")
-    version = call.instance.config.get("api_version")
-    if type(given) is dict or (type(version) is tuple and version < (0, 11)):
-        return None
-    found = messaging.records(given, add)
-    return None if found is None else call.replaced(4, "headers", found)
+    return messaging.send(*_KAFKA, call.argument(1, "topic"))
 
 
 def sent(call: Call, result: Any, draft: SpanDraft) -> None:
@@ -35,6 +25,21 @@ def sent(call: Call, result: Any, draft: SpanDraft) -> None:
         draft.outcome = "failure"
 
 
+def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The call with the trace context in a list of headers of its own; brokers before 0.11 know none."""
+    given = call.argument(4, "headers")
+    version = call.instance.config.get("api_version")
+    known = type(version) is not tuple or version >= (0, 11)
+    found = messaging.records(given, add) if known and type(given) is not dict else None
+    return None if found is None else call.replaced(4, "headers", found)
+
+
+def messages(call: Call, result: Any) -> list[messaging.Message]:
+    """The records that a ``poll`` returns by their partitions; an iteration gives one."""
+    batches = result.values() if type(result) is dict else ((result,),)
+    return [message(record) for batch in batches for record in batch[: messaging.INSPECTED]]
+
+
 def message(record: Any) -> messaging.Message:
     """One record."""
     return messaging.Message(
@@ -42,48 +47,9 @@ def message(record: Any) -> messaging.Message:
     )
 
 
-def records(result: Any) -> list[messaging.Message]:
-    """The records that a ``poll`` returns."""
-    found: list[messaging.Message] = []
-    for batch in result.values() if type(result) is dict else ():
-        found += map(message, batch[: messaging.INSPECTED])
-    return found
-
-
-def topics(consumer: Any) -> set[str]:
+def topics(call: Call) -> set[str]:
     """What a consumer has subscribed to or was given."""
-    return consumer.subscription() or {partition.topic for partition in consumer.assignment()}
-
-
-def polling(call: Call) -> SpanDraft:
-    """The span of a ``poll``."""
-    return messaging.poll(_NAME, "kafka", topics(call.instance))
-
-
-def polled(call: Call, result: object, draft: SpanDraft) -> None:
-    """What has come."""
-    messaging.polled(draft, _NAME, records(result))
-
-
-def batch(call: Call, result: object) -> TransactionDraft | None:
-    """The transaction of a batch."""
-    return messaging.received(_NAME, records(result), batch=True)
-
-
-def stepping(call: Call) -> SpanDraft:
-    """The span of a step of an iteration."""
-    return messaging.poll(_NAME, "kafka", topics(call.instance), action="receive")
-
-
-def stepped(call: Call, result: Any, draft: SpanDraft) -> None:
-    """The record that has come; the iteration may have ended instead."""
-    if hasattr(result, "topic"):
-        messaging.polled(draft, _NAME, [message(result)])
-
-
-def single(call: Call, result: Any) -> TransactionDraft | None:
-    """The transaction of a record."""
-    return messaging.received(_NAME, [message(result)])
+    return call.instance.subscription() or {partition.topic for partition in call.instance.assignment()}
 
 
 _CONSUMER = "kafka.consumer.group:KafkaConsumer"
@@ -93,7 +59,7 @@ INSTRUMENTATION = Instrumentation(
     versions="2.0.2 to 3.0, kafka-python-ng 2.2",
     targets=(
         Target("kafka.producer.kafka:KafkaProducer.send", send, rewrite=headers, observe=sent),
-        Receive(f"{_CONSUMER}.poll", polling, batch, observe=polled, leave=("close", "unsubscribe")),
-        Receive(f"{_CONSUMER}.__next__", stepping, single, observe=stepped, loop="__iter__"),
+        messaging.receive(f"{_CONSUMER}.poll", *_KAFKA, messages, queues=topics, leave=("close", "unsubscribe")),
+        messaging.receive(f"{_CONSUMER}.__next__", *_KAFKA, messages, queues=topics, action="receive", loop="__iter__"),
     ),
 )

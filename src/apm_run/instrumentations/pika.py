@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from apm_run.conventions import messaging
-from apm_run.instrument.vocabulary import (
-    Call,
-    Callback,
-    Claim,
-    Instrumentation,
-    Receive,
-    SpanDraft,
-    Target,
-    TransactionDraft,
-)
+from apm_run.instrument.vocabulary import Call, Callback, Claim, Instrumentation, SpanDraft, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
-_NAME = "RabbitMQ"
+    from apm_run.instrument.vocabulary import Describe
+
+_RABBITMQ = ("RabbitMQ", "rabbitmq")
 
 
 def publish(call: Call) -> SpanDraft | None:
-    """The span of a ``basic_publish``; the exchange without a name delivers to the queue of the routing key."""
+    """The span of a ``basic_publish``."""
     exchange = messaging.exchange(call.argument(1, "exchange"))
-    return messaging.send(_NAME, "rabbitmq", exchange, routing_key=call.argument(2, "routing_key"))
+    return messaging.send(*_RABBITMQ, exchange, routing_key=call.argument(2, "routing_key"))
 
 
 def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -44,50 +35,37 @@ def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[s
     return call.replaced(4, "properties", copied)
 
 
-def consumer(call: Call) -> Callable[[Call], TransactionDraft | None] | None:
-    """How the messages of a ``basic_consume`` are described, unless pika itself handles them."""
-    callback = call.argument(2, "on_message_callback")
-    if getattr(callback, "__module__", None) == "pika.adapters.blocking_connection":
+def consumer(call: Call) -> Describe | None:
+    """How the messages of a ``basic_consume`` are described, unless pika itself deals with them."""
+    if getattr(call.argument(2, "on_message_callback"), "__module__", None) == "pika.adapters.blocking_connection":
         return None
-    return partial(delivery, call.argument(1, "queue"))
+    queue = call.argument(1, "queue")
+    return lambda delivery: messaging.received("RabbitMQ", message(queue, delivery.args[1:4]))
 
 
-def delivery(queue: Any, call: Call) -> TransactionDraft | None:
-    """The transaction of a message that a callback is called with: channel, method, properties, body."""
-    return messaging.received(_NAME, messages(queue, call.args[1:4]))
+def messages(call: Call, result: Any) -> list[messaging.Message]:
+    """The message that a ``basic_get`` or a step of ``consume`` gives."""
+    return message(call.argument(1, "queue"), result)
 
 
-def messages(queue: Any, delivered: Any) -> list[messaging.Message]:
-    """The message in a ``(method, properties, body)``; none where these are None, or anything else."""
-    if type(delivered) is not tuple or len(delivered) != 3 or delivered[1] is None or type(queue) is not str:
+def message(queue: Any, found: Any) -> list[messaging.Message]:
+    """The message in a ``(method, properties, body)``; none where these are None."""
+    if type(queue) is not str or type(found) is not tuple or len(found) != 3 or found[1] is None:
         return []
-    method, properties, body = delivered
-    sent = getattr(properties, "timestamp", None)
     return [
         messaging.Message(
             messaging.grouped(queue),
-            headers=(getattr(properties, "headers", None) or {}).items(),
-            body=body,
-            timestamp_ms=sent * 1000 if type(sent) is int else None,
-            routing_key=getattr(method, "routing_key", None),
+            headers=(found[1].headers or {}).items(),
+            body=found[2],
+            timestamp_ms=(found[1].timestamp or 0) * 1000,
+            routing_key=found[0].routing_key,
         )
     ]
 
 
-def asking(call: Call) -> SpanDraft | None:
-    """The span of a ``basic_get``, or of a step of ``consume``."""
-    queue = call.argument(1, "queue")
-    return messaging.poll(_NAME, "rabbitmq", [messaging.grouped(queue)]) if type(queue) is str else None
-
-
-def got(call: Call, result: object, draft: SpanDraft) -> None:
-    """What has come."""
-    messaging.polled(draft, _NAME, messages(call.argument(1, "queue"), result))
-
-
-def received(call: Call, result: object) -> TransactionDraft | None:
-    """The transaction of what has come."""
-    return messaging.received(_NAME, messages(call.argument(1, "queue"), result))
+def queues(call: Call) -> list[str]:
+    """What is asked for."""
+    return [messaging.grouped(call.argument(1, "queue"))]
 
 
 _BLOCKING = "pika.adapters.blocking_connection:BlockingChannel"
@@ -102,8 +80,8 @@ INSTRUMENTATION = Instrumentation(
         Target("pika.channel:Channel.basic_publish", publish, rewrite=headers),
         Callback(f"{_BLOCKING}.basic_consume", consumer, argument=_CALLBACK),
         Callback("pika.channel:Channel.basic_consume", consumer, argument=_CALLBACK),
-        Receive(f"{_BLOCKING}.basic_get", asking, received, observe=got),
-        Receive(f"{_BLOCKING}.consume", asking, received, observe=got, leave=("cancel", "close")),
+        messaging.receive(f"{_BLOCKING}.basic_get", *_RABBITMQ, messages, queues=queues),
+        messaging.receive(f"{_BLOCKING}.consume", *_RABBITMQ, messages, queues=queues, leave=("cancel", "close")),
         Claim(f"{_BLOCKING}.start_consuming"),
     ),
 )

@@ -62,7 +62,54 @@ def poll():
     one.close()
     work()
     print([message.value() for message in messages])
-    print([name for name, value in messages[0].headers()])
+
+
+def headers():
+    """Both forms, as bytes, behind the program's own; sent by all positional arguments."""
+    one, given = producer(), [("mine", b"1")]
+    one.produce(TOPIC, b"v", b"k", 0, None, None, 0, given)
+    one.produce(topic=TOPIC, value=b"v", partition=0, headers={"mine": "1"})
+    one.flush(20)
+    found = [message.headers() for message in polls(consumer(), 2)]
+    if "apm_run" in sys.modules:
+        for each in found:
+            names = [name for name, value in each]
+            assert names == ["mine", "traceparent", "tracestate", "elasticapmtraceparent"], names
+            assert len(each[3][1]) == 29
+            assert all(type(value) is bytes for name, value in each)
+    else:
+        assert found == [[("mine", b"1")]] * 2
+
+
+def inside():
+    """In a transaction of the program's own, where there is an agent."""
+    import contextlib
+
+    if "apm_run" in sys.modules:
+        import apm_run
+
+        around = apm_run.start_transaction("inside")
+    else:
+        around = contextlib.nullcontext()
+    with around:
+        sent(2)
+        one = consumer()
+        found = [one.poll(5) for _ in range(2)]
+        assert [message.value() for message in found] == [b"message 0", b"message 1"]
+        assert one.poll(0) is None
+    one.close()
+
+
+MOCK = []
+
+
+def mock():
+    """A broker of librdkafka's own, in this process."""
+    MOCK.append(producer(**{"bootstrap.servers": "localhost:1", "test.mock.num.brokers": 1, "log_level": 0}))
+    (broker,) = MOCK[0].list_topics(timeout=10).brokers.values()
+    globals()["BROKER"] = f"{broker.host}:{broker.port}"
+    sent(1)
+    polls(consumer(), 1)
 
 
 def left_open():
@@ -129,7 +176,6 @@ def types():
     print(type(one) is Producer, type(one), isinstance(one, confluent_kafka.cimpl.Producer), len(one))
     print(
         Producer,
-        Consumer.__mro__,
         Producer.produce.__doc__[:20],
         issubclass(confluent_kafka.SerializingProducer, Producer),
     )

@@ -138,7 +138,10 @@ class Interceptor:
     def _observe(self, opened: Current, call: Call, result: object) -> None:
         if self.observe is not None:
             try:
-                self.observe(call, result, opened.draft)
+                draft: Any = opened.draft
+                self.observe(call, result, draft)
+                if draft.links and not self.entry:
+                    opened.links = links(draft.links)
             except Exception:
                 self.fault("observe")
 

@@ -1,0 +1,161 @@
+"""confluent-kafka against Tansu, which speaks Kafka's protocol: an emulator of the broker, not of the client.
+
+Its types are in C, and ours take their places while it is being imported: each test is a program of its own.
+"""
+
+from __future__ import annotations
+
+import re
+
+import confluent_kafka
+import pytest
+from tests.traced import ROOT, bare, traced
+
+from apm_run.conventions import messaging
+from apm_run.propagation import parse
+
+PROGRAM = ROOT / "integration" / "libraries" / "programs" / "confluent.py"
+SPAN = "  SELECT [db/sqlite/query] success"
+
+
+@pytest.fixture
+def run(sink, kafka):
+    """Run a function of the program bare and traced; what it prints and how it ends is the same."""
+
+    def both(name, status=0, **options):
+        expected = bare("python", PROGRAM, name, kafka.address)
+        assert expected.returncode == status, expected.stderr
+        env = {f"ELASTIC_APM_{option.upper()}": value for option, value in options.items()}
+        found = traced("python", PROGRAM, name, kafka.address, url=sink.url, env=env)
+        assert (found.returncode, plain(found.stdout)) == (status, plain(expected.stdout)), found.stderr
+        assert last(found.stderr) == last(expected.stderr)
+        sink.wait_idle()
+        return re.sub(r"topic-[\w-]+-\d+", "T", sink.tree())
+
+    return both
+
+
+def plain(text):
+    return re.sub(r"0x[0-9a-f]+|-\d{10,}", "N", text)
+
+
+def last(text):
+    return text.splitlines()[-1:]
+
+
+def received(*spans, outcome="success", of="T"):
+    return "\n".join([f"Kafka RECEIVE from {of} [messaging] {outcome}", *[SPAN] * sum(spans)])
+
+
+def test_a_transaction_per_polled_message(run, sink):
+    assert run("poll") == "\n".join([received(1)] * 3)
+    event = sink.transactions[0]
+    message = event["context"]["message"]
+    assert message.pop("age")["ms"] < 100_000
+    headers = message.pop("headers")
+    assert headers["password"] == "[REDACTED]"
+    assert headers["mine"] == "1"
+    assert set(message) == {"queue"}
+    assert event["context"]["service"]["framework"] == {"name": "Kafka"}
+    # Sent by the same program, before it was known to be a consumer.
+    context = parse([headers["traceparent"]])
+    assert (context.trace_id, context.parent_id) == (event["trace_id"], event["parent_id"])
+
+
+def test_body_of_a_message(run, sink):
+    run("poll", capture_body="all")
+    assert sink.transactions[0]["context"]["message"]["body"] == "message 0"
+
+
+def test_headers_go_out_in_both_forms(run):
+    assert run("headers") == "\n".join([received(1)] * 2)
+
+
+def test_the_last_message_is_dealt_with_until_the_end(run):
+    assert run("left_open") == received(1)
+
+
+def test_an_exception_ends_the_program(run, sink):
+    assert run("uncaught", status=1) == received(1, outcome="failure")
+    (error,) = sink.errors
+    assert error["exception"]["message"] == "bad message"
+    assert error["transaction"]["type"] == "messaging"
+
+
+def test_a_batch(run, sink):
+    tree = run("batch")
+    assert set(tree.splitlines()) == {*received(1).splitlines()}
+    assert sum(len(one["links"]) for one in sink.transactions) == 3
+    assert all("parent_id" not in one for one in sink.transactions)
+
+
+def test_within_a_transaction(run, sink):
+    assert run("inside") == "\n".join([
+        "confluent.py [script] success",
+        SPAN,
+        "inside [custom] success",
+        *["  Kafka SEND to T [messaging/kafka/send] success"] * 2,
+        "  Kafka POLL from T [messaging/kafka/poll] success",
+        "  Kafka POLL from T [messaging/kafka/poll] success",
+        "  Kafka POLL [messaging/kafka/poll] success",
+    ])  # fmt: skip
+    sends, polls = [[one for one in sink.spans if one.get("action") == action] for action in ("send", "poll")]
+    topic = sends[0]["context"]["message"]["queue"]["name"]
+    assert sends[0]["context"] == {
+        "message": {"queue": {"name": topic}},
+        "service": {"target": {"type": "kafka", "name": topic}},
+        "destination": {"service": {"resource": f"kafka/{topic}", "name": "", "type": ""}},
+    }
+    linked = [link["span_id"] for one in polls for link in one.get("links", ())]
+    assert linked == [one["id"] for one in sends]
+
+
+def test_threads_have_their_own(run):
+    assert sorted(part.count(SPAN) for part in run("threads").split("Kafka")[1:]) == [2, 3]
+
+
+def test_serialising_kinds(run):
+    assert run("serializing") == received(1)
+
+
+def test_types_stay_what_they_are(run):
+    assert run("types") == "\n".join([received(1)] * 2)
+
+
+def test_the_library_refuses_what_it_refuses(run, sink):
+    run("wrong")
+    assert {span["outcome"] for span in sink.spans if span["type"] == "messaging"} == {"failure"}
+
+
+def test_the_queue_is_full(run):
+    tree = run("queue_full")
+    assert tree.splitlines()[-2:] == [
+        "  Kafka SEND to T [messaging/kafka/send] success",
+        "  Kafka SEND to T [messaging/kafka/send] failure",
+    ]
+
+
+def test_a_pool_goes_on_with_other_work(run):
+    assert run("executor") == received()
+
+
+def test_asyncio(run):
+    if not hasattr(confluent_kafka, "aio") and not confluent_kafka.__version__ >= "2.13":
+        pytest.skip("this release has no asyncio")
+    assert run("aio") == received(1)
+
+
+def test_the_mock_cluster_of_librdkafka(run):
+    assert run("mock") == received(1)
+
+
+def test_ignored_topics(run):
+    tree = run("poll", ignore_message_queues="topic-*")
+    assert tree.splitlines()[0] == "confluent.py [script] success"
+    assert "Kafka" not in tree
+
+
+def test_binary_headers_are_read():
+    """Of an agent that sends no textual ones."""
+    value = bytes.fromhex(f"0000{'a' * 32}01{'b' * 16}0201")
+    assert messaging.carrier([("elasticapmtraceparent", value)]) == {"traceparent": [f"00-{'a' * 32}-{'b' * 16}-01"]}

@@ -255,7 +255,7 @@ def test_an_exception_leaves_the_loop(recorder, producer, kafka, topic):
     """The message is dealt with until the consumer is asked again, or closed."""
     fill(producer, topic, 1)
     with consuming(kafka, topic, consumer_timeout_ms=5000) as consumer:
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012
             for _ in consumer:
                 1 / 0  # noqa: B018
         assert name() == f"Kafka RECEIVE from {topic}"

@@ -343,7 +343,7 @@ def test_a_loop_over_consume_that_is_left(recorder, channel, queue):
     for _ in channel.consume(queue, auto_ack=True):
         break
     assert (name(), len(recorder.transactions)) == (None, 1)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012
         for _ in channel.consume(queue, auto_ack=True):
             1 / 0  # noqa: B018
     assert (name(), len(recorder.transactions)) == (f"RabbitMQ RECEIVE from {queue}", 1)

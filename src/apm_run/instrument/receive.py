@@ -134,12 +134,19 @@ class Receiver:
         if not self._tracer.active or interceptor.failures >= wrap.TOLERATED:
             return None
         parent = interceptor.running()
-        if parent is not None and (parent.transaction.ended or parent.transaction is self._tracer.ambient):
+        if parent is not None and not self._within(parent.transaction):
             parent = None
         call = Call(original, args, kwargs)
         opened = None if parent is None else interceptor.open(parent, call)[0]
         inner = None if self._through is None else id(getattr(source, self._through, None))
         return Asking(self, call, opened, parent is None, inner)
+
+    def _within(self, transaction: Transaction) -> bool:
+        """Whether what is asked for belongs to a transaction that runs here.
+
+        One that was received where a task or thread was begun is no reason for that one's messages to have none.
+        """
+        return not (transaction.ended or transaction.received or transaction is self._tracer.ambient)
 
     def begin(self, call: Call, result: object) -> None:
         """Messages have come outside of any transaction."""

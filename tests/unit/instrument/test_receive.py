@@ -519,24 +519,41 @@ def test_the_end_of_a_task(made):
 
 
 def test_a_task_that_was_begun_meanwhile_has_a_life_of_its_own(made):
-    """It has a copy of the context: what it asks for is part of the message, whose end is not its to say."""
+    """It has a copy of the context: it can neither end the message nor are all of its own a part of that."""
 
-    async def child():
-        await made.kind("b").get()
+    async def child(*messages):
+        consumer = made.kind(*messages)
+        for message in messages:
+            assert await consumer.get() == message
+            assert name() == f"RECEIVE {message}"
+        await consumer.get()
+        made.work()
         return name()
 
     async def run():
-        consumer = made.kind("a")
-        await consumer.get()
-        assert await asyncio.create_task(child()) == "RECEIVE a"
-        assert (name(), made.ended) == ("RECEIVE a", [])
-        task = asyncio.create_task(child())
-        await consumer.get()  # ends the message while the task has yet to run
-        assert await task == "RECEIVE b"
+        await made.kind("first").get()
+        assert await asyncio.create_task(child("a", "b")) == "RECEIVE first"
+        assert (name(), made.ended) == ("RECEIVE first", ["RECEIVE a", "RECEIVE b"])
 
     asyncio.run(run())
-    assert made.ended == ["RECEIVE a", "RECEIVE b"]
-    assert [span.draft.name for span in made.engine.sink.transactions[0][1]] == ["POLL"]
+    assert made.ended == ["RECEIVE a", "RECEIVE b", "RECEIVE first"]
+
+
+def test_a_thread_that_was_begun_meanwhile_has_a_life_of_its_own(made):
+    made.kind("first").poll()
+    carried = current.get()
+
+    def run():
+        current.set(carried)
+        consumer = made.kind("a", "b")
+        consumer.poll()
+        consumer.poll()
+        assert name() == "RECEIVE b"
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert (name(), made.ended) == ("RECEIVE first", ["RECEIVE a", "RECEIVE b"])
 
 
 def test_a_copy_in_a_thread_is_not_its_own_either(made):

@@ -31,6 +31,8 @@ def _served(library: str, release: str, tests: tuple[str, ...], beside: tuple[st
 # What the tests' applications need beside it. Starlette's own test client before 0.37 calls httpx as of 0.27.
 _ASGI = ("uvicorn", "python-multipart", "httpx==0.27.2")
 _WSGI = ("gunicorn",)
+# What whole programs send to.
+_SINK = ("starlette", "uvicorn")
 
 RELEASES = (
     _served("flask", "1.1.4", ("flask",), (*_WSGI, "markupsafe<2.1")),  # no signals without blinker
@@ -48,16 +50,16 @@ RELEASES = (
     _served("fastapi", "0.137.2", ("starlette", "fastapi"), _ASGI),  # included routers match by themselves
     _served("fastapi", "0.150.0", ("starlette", "fastapi"), _ASGI),
     _served("fastapi", "", ("starlette", "fastapi"), _ASGI),
-    Release("pika", "1.0.1", ("integration/libraries/test_pika.py",), (), "3.9"),
-    Release("pika", "1.2.1", ("integration/libraries/test_pika.py",), (), "3.10"),
-    Release("pika", "1.3.2", ("integration/libraries/test_pika.py",), (), "3.12"),
-    Release("pika", "", ("integration/libraries/test_pika.py",), (), "3.13"),
-    Release("kafka-python", "2.0.2", ("integration/libraries/test_kafka_python.py",), (), "3.9"),
-    Release("kafka-python", "2.2.15", ("integration/libraries/test_kafka_python.py",), (), "3.12"),
-    Release("kafka-python", "2.3.3", ("integration/libraries/test_kafka_python.py",), (), "3.13"),
-    Release("kafka-python", "", ("integration/libraries/test_kafka_python.py",), (), "3.13"),
-    Release("kafka-python-ng", "2.2.3", ("integration/libraries/test_kafka_python.py",), (), "3.10"),
-    Release("confluent-kafka", "1.9.2", ("integration/libraries/test_confluent_kafka.py",), (), "3.9"),
-    Release("confluent-kafka", "2.3.0", ("integration/libraries/test_confluent_kafka.py",), (), "3.12"),
-    Release("confluent-kafka", "", ("integration/libraries/test_confluent_kafka.py",), (), "3.13"),
+    Release("pika", "1.0.1", ("integration/libraries/test_pika.py",), _SINK, "3.9"),
+    Release("pika", "1.2.1", ("integration/libraries/test_pika.py",), _SINK, "3.10"),
+    Release("pika", "1.3.2", ("integration/libraries/test_pika.py",), _SINK, "3.12"),
+    Release("pika", "", ("integration/libraries/test_pika.py",), _SINK, "3.13"),
+    Release("kafka-python", "2.0.2", ("integration/libraries/test_kafka_python.py",), _SINK, "3.9"),
+    Release("kafka-python", "2.2.15", ("integration/libraries/test_kafka_python.py",), _SINK, "3.12"),
+    Release("kafka-python", "2.3.3", ("integration/libraries/test_kafka_python.py",), _SINK, "3.13"),
+    Release("kafka-python", "", ("integration/libraries/test_kafka_python.py",), _SINK, "3.13"),
+    Release("kafka-python-ng", "2.2.3", ("integration/libraries/test_kafka_python.py",), _SINK, "3.10"),
+    Release("confluent-kafka", "1.9.2", ("integration/libraries/test_confluent_kafka.py",), _SINK, "3.9"),
+    Release("confluent-kafka", "2.3.0", ("integration/libraries/test_confluent_kafka.py",), _SINK, "3.12"),
+    Release("confluent-kafka", "", ("integration/libraries/test_confluent_kafka.py",), _SINK, "3.13"),
 )

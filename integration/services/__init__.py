@@ -19,6 +19,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -98,7 +99,8 @@ class Service:
         for name in self.commands:
             if shutil.which(name) is None:
                 pytest.skip(f"{name} is not installed")
-        self._made = tempfile.TemporaryDirectory(prefix="apm-run-service-", ignore_cleanup_errors=True)
+        lenient = {"ignore_cleanup_errors": True} if sys.version_info >= (3, 10) else {}
+        self._made = tempfile.TemporaryDirectory(prefix="apm-run-service-", **lenient)
         self.folder = Path(self._made.name)
         self.folder.chmod(0o777)
         try:

@@ -283,3 +283,41 @@ def test_what_can_not_be_made_readable_is_left_out(monkeypatch):
     monkeypatch.setattr(messaging, "cut", lambda *_: 1 / 0)
     assert shown(message, capture_body="all") == {"queue": {"name": "q"}}
     assert set(guard.failures) == {"message headers", "message body"}
+
+
+def test_a_function_that_returns_messages():
+    """What comes in a list or a dictionary is a batch, everything else a message."""
+    found = messaging.receive(
+        "library:Consumer.poll",
+        "Kafka",
+        "kafka",
+        lambda call, result: [messaging.Message("orders")] if result else [],
+        queues=lambda call: ["asked"],
+        loop="__iter__",
+        leave=("close",),
+        through="inner",
+    )
+    assert (found.path, found.loop, found.leave, found.through) == (
+        "library:Consumer.poll",
+        "__iter__",
+        ("close",),
+        "inner",
+    )
+    draft = found.poll(None)
+    assert draft.name == "Kafka POLL from asked"
+    for nothing in (None, ValueError("x"), []):
+        found.observe(None, nothing, draft)
+    assert draft.name == "Kafka POLL from asked"
+    found.observe(None, ["message"], draft)
+    assert draft.name == "Kafka POLL from orders"
+    assert found.received(None, []) is None
+    assert found.received(None, "message").carrier == {}
+    for batch in (["message"], {"partition": ["message"]}):
+        assert found.received(None, batch).carrier is None
+    plain = messaging.receive("library:get", "Kafka", "kafka", lambda call, result: [])
+    assert plain.poll(None).name == "Kafka POLL"
+
+
+def test_18_3_what_is_no_queue_has_no_name():
+    assert messaging.grouped(5) == ""
+    assert messaging.poll("RabbitMQ", "rabbitmq", [messaging.grouped(None)]).name == "RabbitMQ POLL"

@@ -167,3 +167,14 @@ def test_an_entry_that_was_begun_by_hand(engine):
     entries.fail(transaction, ValueError("mine"))
     entries.end(transaction)
     assert (transaction.outcome, len(transaction.errors)) == ("failure", 1)
+
+
+def test_what_has_come_is_linked_to_once_it_is_known(engine):
+    """The messages that a poll returns are known at its end."""
+
+    def come(call, result, draft):
+        draft.links = result
+
+    with engine.transaction() as transaction:
+        engine.wrap(lambda: [PARENT], observe=come)()
+    assert engine.one_span(transaction).links == [{"trace_id": "a" * 32, "span_id": "b" * 16}]

@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     from kafka import KafkaConsumer, KafkaProducer, TopicPartition
     from kafka.errors import KafkaError
 
+from integration.libraries.received import received
 from tests.instrumentations.recorder import instrumented, outcome
 from tests.traced import ROOT, bare, traced
 
@@ -281,11 +282,11 @@ def test_a_batch(recorder, producer, kafka, topic):
         assert name() == f"Kafka RECEIVE from {topic}"
         assert consumer.poll(0) == {}
         assert name() is None
-    received = [one for one in recorder.transactions if one["type"] == "messaging"]
-    assert len(received) == len(batches)
-    assert [link for one in received for link in one["links"]] == links
-    assert all("parent_id" not in one for one in received)
-    assert received[0]["context"]["message"] == {"queue": {"name": topic}}
+    found = [one for one in recorder.transactions if one["type"] == "messaging"]
+    assert len(found) == len(batches)
+    assert [link for one in found for link in one["links"]] == links
+    assert all("parent_id" not in one for one in found)
+    assert found[0]["context"]["message"] == {"queue": {"name": topic}}
 
 
 def test_within_a_transaction(recorder, producer, kafka, topic):
@@ -386,4 +387,4 @@ def test_a_whole_program(sink, kafka, topic, tmp_path):
     sink.wait(lambda sink: len(sink.transactions) >= 3)
     sink.wait_idle()
     line = f"Kafka RECEIVE from {topic} [messaging] %s\n  SELECT [db/sqlite/query] success"
-    assert sink.tree() == "\n".join([line % "success", line % "success", line % "failure"])
+    assert received(sink) == "\n".join([line % "success", line % "success", line % "failure"])

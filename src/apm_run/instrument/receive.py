@@ -51,7 +51,10 @@ class Receipt:
         """:param previous: what was current before. :param source: the consumer."""
         self._transaction = transaction
         self._previous = previous
-        self._source = id(source)
+        try:
+            self._source: Any = ref(source)
+        except TypeError:  # a type in C, or a function of a module
+            self._source = id(source)
         self._thread = get_ident()
         self._task = _task()
 
@@ -61,7 +64,7 @@ class Receipt:
 
     def of(self, source: Any) -> bool:
         """Whether a consumer has given the messages."""
-        return self._source == id(source)
+        return self._source == id(source) if type(self._source) is int else self._source() is source
 
     def settle(self) -> None:
         """Make current what was before, and end it."""

@@ -289,6 +289,19 @@ def test_a_loop_over_what_another_has_given(made):
     assert name() == "RECEIVE a"
 
 
+def test_a_consumer_that_cannot_be_referred_to_weakly(made):
+    """As types in C are."""
+    kind = type("Slotted", (), {"__slots__": (), "poll": lambda self: "a", "close": lambda self: None})
+    made.module.Slotted = kind
+    made.put(Receive("library:Slotted.poll", poll, received, leave=("close",)))
+    one, other = kind(), kind()
+    one.poll()
+    other.close()
+    assert name() == "RECEIVE a"
+    one.close()
+    assert name() is None
+
+
 def test_the_loop_is_the_consumer_as_far_as_it_can_be(made):
     consumer = made.kind("a", "b")
     loop = iter(consumer)

@@ -166,7 +166,7 @@ def test_what_is_refused_is_the_librarys_to_refuse(kafka, producer, topic):
     calls = (
         producer.send,
         lambda: producer.send(topic),
-        lambda: producer.send(5, b"x"),
+        *([lambda: producer.send(5, b"x")] if NEW else []),  # older ones wait a minute for such a topic
         lambda: producer.send(topic, 5),
         lambda: producer.send(topic, b"x", headers=(("a", b"b"),)),
         lambda: producer.send(topic, b"x", headers={"a": b"b"}),
@@ -333,6 +333,8 @@ def test_deserialised_values_and_tombstones(recorder, producer, kafka, topic):
 
 
 def test_a_group(recorder, producer, kafka, topic):
+    if not NEW:
+        pytest.skip("this broker does not know the way in which older releases join a group")
     fill(producer, topic, 1)
     consumer = KafkaConsumer(
         topic,

@@ -103,15 +103,6 @@ def inside():
 MOCK = []
 
 
-def mock():
-    """A broker of librdkafka's own, in this process."""
-    MOCK.append(producer(**{"bootstrap.servers": "localhost:1", "test.mock.num.brokers": 1, "log_level": 0}))
-    (broker,) = MOCK[0].list_topics(timeout=10).brokers.values()
-    globals()["BROKER"] = f"{broker.host}:{broker.port}"
-    sent(1)
-    polls(consumer(), 1)
-
-
 def left_open():
     """The last message is being dealt with when the program ends."""
     sent(1)
@@ -260,5 +251,9 @@ def aio():
     asyncio.run(run())
 
 
+if BROKER == "mock":
+    MOCK.append(producer(**{"bootstrap.servers": "localhost:1", "test.mock.num.brokers": 1, "log_level": 0}))
+    (found,) = MOCK[0].list_topics(timeout=10).brokers.values()
+    BROKER = f"{found.host}:{found.port}"
 work()
 globals()[NAME]()

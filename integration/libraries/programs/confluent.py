@@ -1,6 +1,7 @@
 """Programs of confluent-kafka: a function each, by the name in the first argument; the second is the broker."""
 
 import asyncio
+import contextlib
 import sqlite3
 import sys
 import threading
@@ -83,8 +84,6 @@ def headers():
 
 def inside():
     """In a transaction of the program's own, where there is an agent."""
-    import contextlib
-
     if "apm_run" in sys.modules:
         import apm_run
 
@@ -178,7 +177,8 @@ def types():
     sent(1)
     mine = consumer(Mine)
     print(type(mine) is Mine, [message.value() for message in polls(mine, 1)])
-    with consumer() as entered:
+    entered = consumer()
+    with entered if hasattr(entered, "__enter__") else contextlib.closing(entered):  # older ones are no contexts
         print([message.value() for message in polls(entered, 1)])
     work()
 

@@ -7,7 +7,19 @@ import sys
 from collections.abc import Callable
 
 from apm_run.instrument import registry
-from apm_run.instrument.vocabulary import Annotate, Carry, Exchange, Factory, Greenlet, Serve, Subscribe, Target
+from apm_run.instrument.vocabulary import (
+    Annotate,
+    Carry,
+    Deliver,
+    Exchange,
+    Factory,
+    Greenlet,
+    Receive,
+    Serve,
+    Subclass,
+    Subscribe,
+    Target,
+)
 
 _HEAD = """\
 # Supported libraries
@@ -25,8 +37,8 @@ there is left alone, and `apm-run doctor` says so. Each can be switched off by i
 
 #: What a file captures, by the words that it says it with.
 _CAPTURED: dict[str, Callable[[object], bool]] = {
-    "transactions": lambda target: isinstance(target, Serve) or _entry(target),
-    "spans": lambda target: isinstance(target, (Target, Exchange, Factory)) and not _entry(target),
+    "transactions": lambda target: isinstance(target, (Serve, Receive, Deliver)) or _entry(target),
+    "spans": lambda target: isinstance(target, (Target, Exchange, Factory, Receive)) and not _entry(target),
     "names and errors of requests": lambda target: isinstance(target, (Annotate, Subscribe)),
     "the current span goes along": lambda target: isinstance(target, (Carry, Greenlet)),
 }
@@ -52,7 +64,8 @@ def _row(file: str) -> str:
     # The file's own words, without the library's name before them.
     words = re.sub(r"^[^: ]{1,40}( and [^: ]+)?: ", "", " ".join(said.split())).replace("``", "`").replace("|", "\\|")
     words = words[0].upper() + words[1:]
-    captured = [what for what, kind in _CAPTURED.items() if any(map(kind, found.targets))]
+    targets = [one for each in found.targets for one in (each.targets if isinstance(each, Subclass) else (each,))]
+    captured = [what for what, kind in _CAPTURED.items() if any(map(kind, targets))]
     return f"| {found.library} | {found.versions} | `{file}` | {', '.join(captured)} | {words} |\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from integration.services.aws import Ministack, Moto
 from integration.services.elasticsearch import Elasticsearch
+from integration.services.kafka import Tansu
 from integration.services.mariadb import MariaDB
 from integration.services.mongodb import MongoDB
 from integration.services.postgres import Postgres
@@ -67,4 +68,11 @@ def elasticsearch_server():
 def aws(request):
     """Each emulator of AWS in turn."""
     with request.param() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka():
+    """A broker that speaks Kafka's protocol; it is not Kafka."""
+    with Tansu() as server:
         yield server

@@ -166,4 +166,16 @@ RELEASES = (
             Release("aiohttp", release, ("tests/instrumentations/test_aiohttp_client.py",), beside),
         )
     ),
+    Release("pika", "1.0.1", ("integration/libraries/test_pika.py",), _SINK, "3.9"),
+    Release("pika", "1.2.1", ("integration/libraries/test_pika.py",), _SINK, "3.10"),
+    Release("pika", "1.3.2", ("integration/libraries/test_pika.py",), _SINK, "3.12"),
+    Release("pika", "", ("integration/libraries/test_pika.py",), _SINK, "3.13"),
+    Release("kafka-python", "2.0.2", ("integration/libraries/test_kafka_python.py",), _SINK, "3.9"),
+    Release("kafka-python", "2.2.15", ("integration/libraries/test_kafka_python.py",), _SINK, "3.12"),
+    Release("kafka-python", "2.3.3", ("integration/libraries/test_kafka_python.py",), _SINK, "3.13"),
+    Release("kafka-python", "", ("integration/libraries/test_kafka_python.py",), _SINK, "3.13"),
+    Release("kafka-python-ng", "2.2.3", ("integration/libraries/test_kafka_python.py",), _SINK, "3.10"),
+    Release("confluent-kafka", "1.9.2", ("integration/libraries/test_confluent_kafka.py",), _SINK, "3.9"),
+    Release("confluent-kafka", "2.3.0", ("integration/libraries/test_confluent_kafka.py",), _SINK, "3.12"),
+    Release("confluent-kafka", "", ("integration/libraries/test_confluent_kafka.py",), _SINK, "3.13"),
 )

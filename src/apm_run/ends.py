@@ -297,8 +297,11 @@ class Program:
             return
         tracer = agent.tracer
         transaction = tracer.ambient
+        received = tracer.received()
         if error is not None:
-            tracer.capture(error, transaction, handled=False)
+            tracer.capture(error, transaction or received, handled=False)
+        if received is not None and failing:
+            received.outcome = received.outcome or "failure"
         if transaction is None or self.serves:
             return
         if transaction.silent and not failing and agent.brief():

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults import callbacks, endings, factories, places, servers, spans, tellers, within
+from tests.faults import callbacks, endings, factories, messages, places, servers, spans, tellers, within
 from tests.faults.case import Case
 
 from apm_run.instrument import registry
@@ -23,15 +23,19 @@ from apm_run.instrument.vocabulary import (
     Callbacks,
     Carry,
     Claim,
+    Deliver,
     Exchange,
     Factory,
     Failure,
     Greenlet,
     Learn,
     Quiet,
+    Receive,
     Remember,
     Retold,
+    Scope,
     Serve,
+    Subclass,
     Subscribe,
     Target,
     Watch,
@@ -59,6 +63,10 @@ KINDS: dict[type, tuple[Any, Any]] = {
     Learn: (tellers.learn_cases, tellers.check_learn),
     Serve: (servers.serve_cases, servers.check_serve),
     Factory: (factories.factory_cases, factories.check_factory),
+    Subclass: (messages.subclass_cases, messages.check_subclass),
+    Receive: (messages.receive_cases, messages.check_receive),
+    Deliver: (messages.callback_cases, messages.check_callback),
+    Scope: (messages.scope_cases, messages.check_scope),
 }
 
 

@@ -22,7 +22,7 @@ from tests.receiver import objections
 from apm_run import config
 from apm_run.instrument import registry
 from apm_run.instrument.patch import instrument
-from apm_run.instrument.vocabulary import Exchange, Factory
+from apm_run.instrument.vocabulary import Exchange, Factory, Receive
 from apm_run.intake import encode
 from apm_run.tracer import Span, Tracer, Transaction, current
 
@@ -155,7 +155,11 @@ def _undo(target: Any) -> list[Callable[[], None]]:
     holder: Any = sys.modules.get(module)
     for part in path:
         holder = getattr(holder, part, None)
-    names = [last, target.inject, target.finish, target.abandon] if isinstance(target, Exchange) else [last]
+    names = [last]
+    if isinstance(target, Exchange):
+        names += [target.inject, target.finish, target.abandon]
+    if isinstance(target, Receive):
+        names += [*target.leave, *filter(None, [target.loop])]
     places = [(holder, name) for name in names]
     if isinstance(target, Factory):
         places += [(sys.modules.get(path.partition(":")[0]), path.partition(":")[2]) for path in target.names]

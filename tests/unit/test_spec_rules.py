@@ -42,6 +42,8 @@ NAMING = "unit/conventions/test_http_naming.py"
 REQUESTS = "unit/conventions/test_http_requests.py"
 BODY = "unit/conventions/test_request_body.py"
 CLIENT = "unit/conventions/test_conventions_http_client.py"
+MESSAGING = "unit/conventions/test_conventions_messaging.py"
+RECEIVE = "unit/instrument/test_receive.py"
 WILDCARD = "unit/config/test_config_wildcard.py"
 SERVER = "export/test_server_info.py"
 HERE = "unit/test_spec_rules.py"
@@ -413,6 +415,53 @@ RULES: dict[str, dict[str, str]] = {
     "31.17 no cloud region of a destination": {
         HERE: "test_31_17_nothing_is_sent_that_the_schema_does_not_know",
     },
+    # Messaging
+    "14 binary headers": {
+        MESSAGING: (
+            "test_14_binary_headers_are_29_bytes test_14_what_is_no_binary_header "
+            "test_14_a_binary_header_comes_without_tracestate test_14_a_binary_header_that_says_zero_is_none"
+        ),
+    },
+    "31.11 Kafka's headers are textual and binary, and the textual ones count": {
+        MESSAGING: (
+            "test_14_a_record_gets_both_forms_as_bytes test_14_a_textual_header_counts_before_a_binary_one "
+            "test_headers_of_a_record_are_never_the_programs_own"
+        ),
+    },
+    "16 at most 1000 messages inspected": {
+        MESSAGING: "test_16_at_most_1000_messages_are_inspected",
+    },
+    "18.3 names of what is sent, received and polled": {
+        MESSAGING: (
+            "test_18_3_names_of_what_is_sent test_18_3_temporary_queues_are_grouped "
+            "test_18_3_a_poll_is_named_by_what_it_asks_for_or_by_what_has_come"
+        ),
+    },
+    "18.3 a single message is the parent, a batch is linked": {
+        MESSAGING: (
+            "test_18_3_a_single_message_is_the_parent test_18_3_a_batch_is_linked_even_if_it_is_one "
+            "test_18_3_a_span_shows_neither_headers_nor_body"
+        ),
+    },
+    "18.3 polling: a span in a transaction, a transaction outside": {
+        RECEIVE: (
+            "test_what_has_come_begins_a_transaction_that_ends_with_the_next_call test_nothing_outside_is_nothing "
+            "test_within_a_transaction_it_is_a_span_even_if_empty test_a_loop_that_is_broken_off "
+            "test_a_generator_that_is_left"
+        ),
+    },
+    "18.3 context of a message": {
+        MESSAGING: "test_18_3_age test_18_3_body test_18_3_errors_show_neither_headers_nor_body",
+    },
+    "18.3 ignore_message_queues": {
+        RECEIVE: (
+            "test_ignore_message_queues test_ignored_messages_are_sent_without_trace_context "
+            "test_what_the_default_exchange_delivers_goes_to_the_queue_of_the_routing_key"
+        ),
+    },
+    "22 message headers are sanitised": {
+        MESSAGING: "test_22_message_headers_are_sanitised",
+    },
 }
 
 #: Rule -> why there is no test: it is not built, or nothing here could break it.
@@ -421,15 +470,12 @@ NOT_BUILT = {
     "7 child_ids": "nothing infers spans (28)",
     "8 types of Elasticsearch errors": "no Elasticsearch instrumentation yet",
     "12 gRPC": "no gRPC instrumentation yet",
-    "14 binary headers": "no Kafka instrumentation yet",
     "15 OpenTelemetry's API": "no bridge yet (30); there is an API of our own",
-    "16 at most 1000 messages inspected": "no messaging instrumentation yet",
     "18.2 DynamoDB, S3, Cassandra, Redis, MongoDB, Elasticsearch": "not instrumented yet",
-    "18.3 messaging": "not instrumented yet",
+    "18.3 SQS, SNS": "not instrumented yet",
     "18.4 gRPC, 18.5 GraphQL, 18.6 Azure": "not instrumented yet",
-    "22 message headers are sanitised": "no messaging instrumentation yet",
     "31.5 an empty fixture": "of another repository; the one that counts is in 31.4",
-    "31.10 GraphQL, 31.11 Kafka": "not instrumented yet",
+    "31.10 GraphQL": "not instrumented yet",
     "31.18, 31.19 Azure functions and cloud metadata": "not built (3.3, 27)",
 }
 

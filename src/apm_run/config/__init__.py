@@ -80,6 +80,7 @@ class Settings:
     program_transaction_min_duration: float
     transaction_ignore_urls: tuple[Matcher, ...]
     transaction_ignore_user_agents: tuple[Matcher, ...]
+    ignore_message_queues: tuple[Matcher, ...]
     transactions_ignore_patterns: tuple[re.Pattern[str], ...]
     transaction_name_groups: tuple[Matcher, ...]
     use_path_as_transaction_name: bool

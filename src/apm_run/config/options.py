@@ -400,6 +400,16 @@ OPTIONS: tuple[Option, ...] = (
         dynamic=True,
     ),
     Option(
+        "ignore_message_queues",
+        parse.wildcards(),
+        None,
+        _TRACES,
+        "Queues, topics and exchanges whose messages make neither transactions nor spans, sent or received, and get no "
+        "trace context.",
+        "heartbeats, internal.*",
+        dynamic=True,
+    ),
+    Option(
         "transactions_ignore_patterns",
         parse.patterns(),
         None,

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from apm_run.config.wildcard import any_match
 from apm_run.model import FAILURE, UNKNOWN
 from apm_run.propagation import incoming, links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from apm_run.config import Settings
     from apm_run.model import TransactionDraft
     from apm_run.tracer import Tracer, Transaction
+
+#: The exchange without a name, as spans show it: what is sent to it goes to the queue that the routing key names.
+DEFAULT_EXCHANGE = "<default>"
+
+
+def ignored(message: dict[str, Any] | None, settings: Settings) -> bool:
+    """Whether the user wants to see nothing of a message (``ignore_message_queues``).
+
+    :param message: ``context.message``.
+    """
+    patterns = settings.ignore_message_queues
+    if not patterns or message is None:
+        return False
+    queue = message.get("queue", {}).get("name", "")
+    if any_match(patterns, queue):
+        return True
+    return queue == DEFAULT_EXCHANGE and any_match(patterns, message.get("routing_key", ""))
 
 
 def begin(tracer: Tracer, draft: TransactionDraft) -> Transaction:

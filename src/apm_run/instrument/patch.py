@@ -19,15 +19,19 @@ from apm_run.instrument.vocabulary import (
     Callbacks,
     Carry,
     Claim,
+    Deliver,
     Exchange,
     Factory,
     Failure,
     Greenlet,
     Learn,
     Quiet,
+    Receive,
     Remember,
     Retold,
+    Scope,
     Serve,
+    Subclass,
     Subscribe,
     Target,
     Watch,
@@ -102,6 +106,14 @@ def _apply(target: AnyTarget, module: ModuleType, attribute: str, tracer: Tracer
             replace(module, f"{attribute.rpartition('.')[0]}.{name}", make)
     elif isinstance(target, Factory):
         _make(target, module, attribute, tracer)
+    elif isinstance(target, (Subclass, Receive)):
+        # Loaded with the first library that has messages.
+        from apm_run.instrument import messages
+
+        if isinstance(target, Subclass):
+            messages.subclass(target, module, attribute, tracer)
+        else:
+            messages.receiving(target, module, attribute, tracer)
     else:
         replace(module, attribute, lambda original: _wrapper(target, original, tracer, where))
     return ()
@@ -165,6 +177,12 @@ def _wrapper(
         return wrap.dressed(_carrying(target, original), original)
     if isinstance(target, Apart):
         return wrap.dressed(_apart(original), original)
+    if isinstance(target, (Deliver, Scope)):
+        from apm_run.instrument import messages
+
+        if isinstance(target, Scope):
+            return messages.scope(original)
+        return messages.callback(target, original, tracer)
     if isinstance(target, Greenlet):
         return wrap.dressed(_making(original, where), original)
     return wrap.dressed(serving.calls(target, original, tracer, where), original)  # type: ignore[arg-type]
@@ -225,6 +243,9 @@ def _apart(original: Callable[..., Any]) -> Callable[..., Any]:
 def _claiming(tracer: Tracer, where: str) -> Callable[[tuple[Any, ...], dict[str, Any]], None]:
     def claim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
+            from apm_run.instrument.receive import settle
+
+            settle()
             tracer.claim()
         except Exception:
             failed(f"{where}: claim")

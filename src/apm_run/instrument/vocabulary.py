@@ -22,6 +22,10 @@ program has finished importing it. A path that is not there skips that one targe
 ``Apart``      a function that starts what outlives its call and belongs to no span
 ``Greenlet``   a function that makes a greenlet, or the hook that is told of them: the current span goes along
 ``Factory``    a type implemented in C, which no attribute can be set on: it is made through a subclass
+``Subclass``   the same for a type that the program makes itself: a subclass takes its place before anybody has seen it
+``Receive``    a function that returns messages, which the program deals with afterwards
+``Deliver``   a function that takes one of the program's, which is called with each message: a transaction each
+``Scope``      a function that runs a piece of work: what the program has received in it, it deals with in it
 """
 
 from __future__ import annotations
@@ -56,7 +60,9 @@ if TYPE_CHECKING:
     AnyTarget = Union[
         "Target", "Exchange", "Within", "Callbacks", "Abandon", "Failure", "Annotate", "Watch", "Retold", "Remember",
         "Subscribe", "Claim", "Serve", "Learn", "Carry", "Apart", "Greenlet", "Factory", "Quiet",
+        "Subclass", "Receive", "Deliver", "Scope",
     ]  # fmt: skip
+    Received = Callable[[Call, Any], "TransactionDraft | None"]
 else:
     from _weakref import ref
 
@@ -68,6 +74,7 @@ __all__ = [
     "Callbacks",
     "Carry",
     "Claim",
+    "Deliver",
     "Exchange",
     "Factory",
     "Failure",
@@ -75,10 +82,13 @@ __all__ = [
     "Instrumentation",
     "Learn",
     "Quiet",
+    "Receive",
     "Remember",
     "Retold",
+    "Scope",
     "Serve",
     "SpanDraft",
+    "Subclass",
     "Subscribe",
     "Target",
     "TransactionDraft",
@@ -467,6 +477,91 @@ class Factory:
         self.names = names
         self.makes = makes
         self.targets = targets
+
+
+class Subclass:
+    """A type written in C, which the program makes objects and types of.
+
+    While its module is being imported nobody has seen it yet: a subclass takes its place, so that ``type(made)`` is
+    what the library calls by that name. A type that was there before the agent is left alone.
+    """
+
+    __slots__ = ("path", "targets")
+
+    def __init__(self, path: str, targets: tuple[Target | Receive, ...]) -> None:
+        """:param targets: its methods; their path is the method's name."""
+        self.path = path
+        self.targets = targets
+
+
+class Receive:
+    """A function that returns messages, or a generator function that yields one after the other.
+
+    Within a transaction it is a span, even if nothing has come. Outside, what has come begins a transaction, in which
+    the program deals with it: until the same thread or task asks again, leaves its loop or ends.
+    """
+
+    __slots__ = ("leave", "loop", "observe", "path", "poll", "received", "through")
+
+    def __init__(
+        self,
+        path: str,
+        poll: Describe,
+        received: Received,
+        *,
+        observe: Observe | None = None,
+        loop: str | None = None,
+        leave: tuple[str, ...] = (),
+        through: str | None = None,
+    ) -> None:
+        """Say how messages come.
+
+        :param poll: the facts of the span. :param observe: adds to them what has come.
+        :param received: from the call and its result (of a generator: its item) the facts of the transaction; None
+            where nothing has come.
+        :param loop: the method that returns the consumer itself as what a loop iterates.
+        :param leave: methods of the same class after which the program deals with no message of it any more.
+        :param through: the attribute that is another consumer, which it asks in its place, in another thread maybe.
+        """
+        self.path = path
+        self.poll = poll
+        self.received = received
+        self.observe = observe
+        self.loop = loop
+        self.leave = leave
+        self.through = through
+
+
+class Deliver:
+    """A function that takes one of the program's, which is called later: each call is a transaction."""
+
+    __slots__ = ("argument", "describe", "path")
+
+    def __init__(
+        self,
+        path: str,
+        describe: Callable[[Call], Describe | None],
+        *,
+        argument: tuple[int, str],
+    ) -> None:
+        """Say what is called.
+
+        :param describe: from the call that hands it over, how the calls of it are described; None: they are not.
+        :param argument: position (the instance is 0) and name of the argument that is the program's function.
+        """
+        self.path = path
+        self.describe = describe
+        self.argument = argument
+
+
+class Scope:
+    """A function that runs a piece of work from its beginning to its end, in a thread that goes on with others."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        """:param path: the function."""
+        self.path = path
 
 
 class Instrumentation:

@@ -101,9 +101,11 @@ class Interceptor:
                 opened = sender = self._enter(parent, call)
             # An exit span is a leaf while it runs; tasks and threads that began below it may outlive it.
             elif parent is not None and (not parent.exit or parent.end_ns) and parent.transaction.sampled:
-                draft = self.describe(call)
+                draft: Any = self.describe(call)
                 if draft is not None:
-                    opened = sender = span = self.tracer.begin(draft, parent)  # type: ignore[arg-type]
+                    if draft.context is not None and self._ignores(draft.context.get("message")):
+                        return None, call.args, call.kwargs  # type: ignore[return-value]
+                    opened = sender = span = self.tracer.begin(draft, parent)
                     span.sync = self.sync
                     if draft.links:
                         span.links = links(draft.links)
@@ -129,11 +131,14 @@ class Interceptor:
             return None
         if parent is not None and parent.transaction.entry and not parent.transaction.ended:
             return None
-        draft = self.describe(call)
-        if draft is None:
+        draft: Any = self.describe(call)
+        if draft is None or self._ignores(draft.message):
             return None
         self.tracer.claim()
-        return entries.begin(self.tracer, draft)  # type: ignore[arg-type]
+        return entries.begin(self.tracer, draft)
+
+    def _ignores(self, message: dict[str, Any] | None) -> bool:
+        return message is not None and entries.ignored(message, self.tracer.settings)
 
     def close(self, opened: Current, call: Call, result: object, *, here: bool = True) -> None:
         """Observe the result and end."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from apm_run.instrument.vocabulary import Carry, Instrumentation
+from apm_run.instrument.vocabulary import Carry, Instrumentation, Scope
 
 INSTRUMENTATION = Instrumentation(
     library="concurrent.futures",
     versions="CPython 3.9 to 3.13",
-    targets=(Carry("concurrent.futures.thread:ThreadPoolExecutor.submit", 1),),
+    targets=(
+        Carry("concurrent.futures.thread:ThreadPoolExecutor.submit", 1),
+        Scope("concurrent.futures.thread:_WorkItem.run"),
+    ),
 )

@@ -16,10 +16,11 @@ def otel(attributes: dict[str, str]) -> dict[str, Any]:
     return {"attributes": {text(name): text(value) for name, value in attributes.items()}}
 
 
-def of_event(context: dict[str, Any], kind: str) -> dict[str, Any]:
+def of_event(context: dict[str, Any], kind: str, settings: Any = None) -> dict[str, Any]:
     """The context of a transaction or an error.
 
     :param kind: which of both: the request's body may be shown by one and not by the other.
+    :param settings: of the transaction; without them nothing is shown of a message that its options decide about.
     """
     found = dict(context)
     if "tags" in found:
@@ -40,13 +41,18 @@ def of_event(context: dict[str, Any], kind: str) -> dict[str, Any]:
         if "headers" in response:
             response["headers"] = _headers(response["headers"])
     if "message" in found:
-        found["message"] = _message(found["message"])
+        found["message"] = _message(found["message"], settings)
     return found
 
 
-def _message(message: dict[str, Any]) -> dict[str, Any]:
+def _message(message: dict[str, Any], settings: Any = None) -> dict[str, Any]:
+    """``context.message``; its headers and body, as conventions.messaging keeps them, are made readable only now."""
     found: dict[str, Any] = {}
     queue, age, body, headers = [message.get(key) for key in ("queue", "age", "body", "headers")]
+    if callable(body):
+        body = settings and body(settings)
+    if callable(headers):
+        headers = settings and headers(settings)
     if queue:
         found["queue"] = {"name": text(queue.get("name") or "")}
     if age is not None and whole(age.get("ms")):

@@ -160,7 +160,7 @@ def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
     if transaction.sampled:
         if transaction.stats:
             event["dropped_spans_stats"] = _dropped(transaction.stats)
-        event["context"] = _service(transaction, of_event(transaction.context, "transaction"))
+        event["context"] = _service(transaction, of_event(transaction.context, "transaction", transaction.settings))
         if transaction.attributes:
             event["otel"] = otel(transaction.attributes)
     else:

@@ -80,9 +80,9 @@ class Transaction:
         "__weakref__", "_dropped", "_name", "_reads", "attributes", "baggage", "buffers", "child_ns", "children",
         "context", "counter", "draft", "end_ns", "ended", "ends", "entry", "errors", "exit", "failed", "first",
         "framework", "full", "handed_over", "id", "ignored", "kind", "left", "linked", "links", "look_ns",
-        "named_by_user", "opened", "outcome", "parent_id", "result", "route_prefix", "sample_rate", "sampled",
-        "settings", "since_ns", "spans", "start_ns", "stats", "timers", "timestamp", "trace_id", "tracer", "tracestate",
-        "type",
+        "named_by_user", "opened", "outcome", "parent_id", "received", "result", "route_prefix", "sample_rate",
+        "sampled", "settings", "since_ns", "spans", "start_ns", "stats", "timers", "timestamp", "trace_id", "tracer",
+        "tracestate", "type",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +117,8 @@ class Transaction:
         self.ended = False
         #: Made by a server or worker framework: the same request seen by an inner layer starts no other.
         self.entry = False
+        #: The program has asked for the messages that it deals with: nobody tells when it has.
+        self.received = False
         self.exit = False
         self.left: tuple[Span | Transaction | None] | None = None  # as for spans
         self.result: str | None = None

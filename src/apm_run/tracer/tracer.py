@@ -289,8 +289,18 @@ class Tracer(Reporting):
             for event in self._breakdown.collect():
                 self.sink.metricset(event)
 
+    def received(self) -> Transaction | None:
+        """The transaction of messages that the program has asked for here, and still deals with."""
+        running = current.get()
+        if running is None or not running.transaction.received or running.transaction.ended:
+            return None
+        return running.transaction
+
     def abandon(self) -> None:
-        """The process ends: what is known to be open ends with it, as a failure."""
+        """The process ends: what is known to be open ends with it, as a failure; but for messages received here."""
+        received = self.received()
+        if received is not None:
+            self.end_transaction(received)
         for reference in list(self._live.values()):
             transaction = reference()
             if transaction is not None and transaction.opened:

@@ -74,6 +74,7 @@ def test_defaults() -> None:
         "program_transaction_min_duration": 100.0,
         "transaction_ignore_urls": (),
         "transaction_ignore_user_agents": (),
+        "ignore_message_queues": (),
         "transactions_ignore_patterns": (),
         "transaction_name_groups": (),
         "use_path_as_transaction_name": False,

@@ -186,3 +186,14 @@ def test_the_library_says_whether_it_is_an_error(engine, outcome, unhandled, err
         run(engine, TransactionDraft("call", "request"), lambda: 1 / 0, observe=observe)
     ((transaction, _),) = engine.sink.transactions
     assert (transaction.outcome, len(transaction.errors)) == (expected, errors)
+
+
+def test_what_has_come_is_linked_to_once_it_is_known(engine):
+    """The messages that a poll returns are known at its end."""
+
+    def come(call, result, draft):
+        draft.links = result
+
+    with engine.transaction() as transaction:
+        engine.wrap(lambda: [PARENT], observe=come)()
+    assert engine.one_span(transaction).links == [{"trace_id": "a" * 32, "span_id": "b" * 16}]

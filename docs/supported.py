@@ -28,11 +28,10 @@ _HEAD = """\
 
 Every library below is traced as soon as the program imports it. The releases are those that its tests have been run
 with (`make integration-full` writes [the results](tested-versions.md)); no other release is refused: what has moved
-there is left alone, and `apm-run doctor` says so. Each can be switched off by its file's name in
-`disable_instrumentations`.
+there is left alone, and `apm-run doctor` says so. Each can be switched off by its name in `disable_instrumentations`.
 
-| Library | Releases | File | Captured | How |
-|---|---|---|---|---|
+| Library | Releases | Captured | How |
+|---|---|---|---|
 """
 
 #: What a file captures, by the words that it says it with.
@@ -66,7 +65,7 @@ def _row(file: str) -> str:
     words = words[0].upper() + words[1:]
     targets = [one for each in found.targets for one in (each.targets if isinstance(each, Subclass) else (each,))]
     captured = [what for what, kind in _CAPTURED.items() if any(map(kind, targets))]
-    return f"| {found.library} | {found.versions} | `{file}` | {', '.join(captured)} | {words} |\n"
+    return f"| {found.library} | {found.versions} | {', '.join(captured)} | {words} |\n"
 
 
 def _entry(target: object) -> bool:

@@ -37,9 +37,12 @@ def failed(where: str) -> None:
     """Record the exception that is being handled; call it from an ``except`` block only.
 
     :param where: the place in the agent, as doctor names it, e.g. ``"describe sqlite3"``.
-    :raises Exception: the exception itself, in strict mode.
+    :raises Exception: the exception itself, in strict mode; and what a signal handler of the program's has raised,
+        which was meant for the program: a job's time is up, say.
     """
     error = sys.exc_info()[1]
+    if error is not None and _of_a_signal(error):
+        raise error
     entry = failures.setdefault(where, [0, ""])
     entry[0] = int(entry[0]) + 1  # type: ignore[call-overload]
     try:
@@ -49,6 +52,34 @@ def failed(where: str) -> None:
         entry[1] = type(error).__name__
     if STRICT:
         raise  # noqa: PLE0704 (the caller is handling it)
+
+
+def _of_a_signal(error: BaseException) -> bool:
+    """Whether a signal handler has raised an exception, in whatever piece of work the signal came."""
+    codes = _handlers()
+    trace = error.__traceback__ if codes else None
+    while trace is not None:
+        if trace.tb_frame.f_code in codes:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _handlers() -> set[object]:
+    """The code of the program's signal handlers."""
+    import _signal
+
+    found = set()
+    for number in range(1, _signal.NSIG):
+        try:
+            handler: object = _signal.getsignal(number)
+        except ValueError:
+            continue
+        while not hasattr(handler, "__code__") and handler is not None:  # a method; a partial
+            handler = getattr(handler, "__func__", None) or getattr(handler, "func", None)
+        if handler is not None:
+            found.add(handler.__code__)
+    return found
 
 
 class guard:

@@ -22,7 +22,6 @@ def target_cases(target: Target, member: str = "") -> Iterator[tuple[str, ...]]:
     if target.observe is not None:
         steps += ["observe"]
     steps += ["capture", "claim", "end_transaction"] if target.entry else ["fail", "end"]
-    steps += ["forget"] if target.failing else []
     for step in steps:
         for kind in KINDS:
             for raising in ("", "call"):
@@ -62,8 +61,7 @@ def faulty(case: Case, target: Target) -> Target:
     }
     if case.step in functions:
         functions[case.step] = fault
-    own = {"entry": target.entry, "failing": target.failing, "made": target.made}
-    return Target(target.path, **own, **functions)
+    return Target(target.path, entry=target.entry, made=target.made, **functions)
 
 
 def check_target(case: Case) -> None:
@@ -95,21 +93,17 @@ def follow(case: Case, engine: Engine, program: Program, function: Any, target: 
     assert args[-1] == ("rewritten" if rewritten else "argument"), args
     assert kwargs == {"word": "value"}, kwargs
     (opened,) = program.inside
-    forgotten = target.failing and not case.raising
     if case.step in ("describe", "begin", "begin_transaction", "claim"):
         assert opened is transaction, "something was begun"
     else:
         assert opened is not transaction, "nothing was begun"
         if case.step not in ("end", "end_transaction"):
             ended = [one for one, _ in engine.sink.transactions] if target.entry else engine.sink.spans(transaction)
-            assert (opened in ended) != forgotten, "it is not closed, or it is reported"
-            assert opened.end_ns > 0 or case.step == "forget", "it is not closed"
-        if case.step not in ("end", "end_transaction") and not forgotten:
+            assert opened in ended, "it is not closed"
+            assert opened.end_ns > 0, "it is not closed"
             failed = bool(case.raising) and case.step not in ("fail", "capture")
             assert opened.outcome == ("failure" if failed else "success"), opened.outcome
     unmet = case.step == "none" or (case.step in ("fail", "capture") and not case.raising)
-    if target.failing:
-        unmet |= (case.step == "end" and not case.raising) or (case.step == "forget" and bool(case.raising))
     case.recorded(where, "" if unmet else RECORDED.get(case.step, case.step))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import posix
 import runpy
+import signal
 import subprocess
 import sys
 import types
@@ -46,6 +48,41 @@ def test_strict_mode_hands_the_very_exception_on():
         except LookupError:
             failed("there")
     assert caught.value is error
+
+
+class TimeIsUp(Exception):
+    pass
+
+
+class Alarm:
+    def ring(self, number, frame):
+        raise TimeIsUp
+
+
+def ring(number, frame):
+    raise TimeIsUp
+
+
+@pytest.mark.usefixtures("lenient")
+@pytest.mark.parametrize(
+    "handler", [ring, Alarm().ring, functools.partial(ring)], ids=["function", "method", "partial"]
+)
+def test_what_a_signal_handler_raises_is_the_programs(handler):
+    """A job's time is up while our work is being done: its library waits for that exception."""
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(TimeIsUp), guard("here"):
+            signal.raise_signal(signal.SIGALRM)
+        with pytest.raises(TimeIsUp):
+            try:
+                signal.raise_signal(signal.SIGALRM)
+            except Exception:
+                failed("here")
+        with guard("there"):
+            raise TimeIsUp
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert list(module.failures) == ["there"]
 
 
 @pytest.mark.usefixtures("lenient")

@@ -21,7 +21,7 @@ class Silence(Interceptor):
     __slots__ = ()
 
     def __init__(self, tracer: Tracer, where: str) -> None:
-        super().__init__(Target("", _silence, failing=True), tracer, where)
+        super().__init__(Target("", _silence), tracer, where)
 
     def open(self, parent: Current | None, call: Call) -> tuple[Current | None, tuple[Any, ...], dict[str, Any]]:
         """Begin it, with its parent's id for what refers to it nevertheless."""
@@ -32,7 +32,14 @@ class Silence(Interceptor):
 
     def fail(self, opened: Current, call: Call, error: BaseException) -> None:
         """What it has raised is for whoever has called it."""
-        self.end(opened, self.failing)
+        self.end(opened)
+
+    def end(self, opened: Current, *, here: bool = True) -> None:
+        """Take it back."""
+        try:
+            self.tracer.forget(opened)  # type: ignore[arg-type]
+        except Exception:
+            self.fault("end")
 
 
 def _silence(call: Call) -> SpanDraft:

@@ -100,7 +100,7 @@ __all__ = [
 class Target:
     """A function whose call is a span."""
 
-    __slots__ = ("describe", "entry", "failing", "made", "observe", "path", "rewrite", "until")
+    __slots__ = ("describe", "entry", "made", "observe", "path", "rewrite", "until")
 
     def __init__(
         self,
@@ -110,7 +110,6 @@ class Target:
         observe: Observe | None = None,
         rewrite: Rewrite | None = None,
         entry: bool = False,
-        failing: bool = False,
         until: Until | None = None,
         made: bool = False,
     ) -> None:
@@ -122,7 +121,6 @@ class Target:
         :param rewrite: the arguments with the trace context headers put in, without mutating the caller's; None
             leaves them.
         :param entry: the call is a transaction of its own instead of a span.
-        :param failing: it is a span only where it fails: another one shows what it leads to otherwise.
         :param until: what the call begins (a stream, a future) may end later: called with the call, its result and
             a function that ends the span, for the library's own hook to call with whatever it likes. It returns what
             will then know how it went, which is the result for ``observe``, whose call has no arguments then; None:
@@ -136,7 +134,6 @@ class Target:
         self.observe = observe
         self.rewrite = rewrite
         self.entry = entry
-        self.failing = failing
         self.until = until
         self.made = made
 

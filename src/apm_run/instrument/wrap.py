@@ -50,7 +50,7 @@ _ANNOTATIONS = "__annotate__" if hasattr(failed, "__annotate__") else "__annotat
 class Interceptor:
     """One target at work: begins and ends what its calls are."""
 
-    __slots__ = ("describe", "entry", "failing", "failures", "idle", "observe", "rewrite", "sync", "tracer", "where")
+    __slots__ = ("describe", "entry", "failures", "idle", "observe", "rewrite", "sync", "tracer", "where")
 
     def __init__(self, target: Target, tracer: Tracer, where: str) -> None:
         """:param where: how failures of its functions are recorded: the path of the target."""
@@ -58,7 +58,6 @@ class Interceptor:
         self.observe = target.observe
         self.rewrite = target.rewrite
         self.entry = target.entry
-        self.failing = target.failing
         #: It has nothing to do below an exit span, which is a leaf, or where nothing is sampled.
         self.idle = target.rewrite is None and not target.entry
         #: Whether the calling thread waits for its calls: Kibana marks the others.
@@ -143,7 +142,7 @@ class Interceptor:
     def close(self, opened: Current, call: Call, result: object, *, here: bool = True) -> None:
         """Observe the result and end."""
         self._observe(opened, call, result)
-        self.end(opened, self.failing, here=here)
+        self.end(opened, here=here)
 
     def _observe(self, opened: Current, call: Call, result: object) -> None:
         if self.observe is not None:
@@ -171,21 +170,18 @@ class Interceptor:
     def stop(self, opened: Current, call: Call, error: BaseException) -> None:
         """A generator has raised: GeneratorExit says that its consumer has had enough, which is no failure."""
         if isinstance(error, GeneratorExit):
-            self.end(opened, self.failing)
+            self.end(opened)
         else:
             self.fail(opened, call, error)
 
-    def end(self, opened: Current, forget: bool = False, *, here: bool = True) -> None:
+    def end(self, opened: Current, *, here: bool = True) -> None:
         """End the span or the transaction; it always runs.
 
-        :param forget: the span shall not be reported.
         :param here: where it was asked for, and not where the library has found its end.
         """
         try:
             if self.entry:
                 entries.end(opened.transaction)
-            elif forget:
-                self.tracer.forget(opened)  # type: ignore[arg-type]
             elif here:
                 self.tracer.end(opened)  # type: ignore[arg-type]
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apm_run.conventions import database, libpq
-from apm_run.instrument.vocabulary import Call, Instrumentation, Quiet, SpanDraft, Target
+from apm_run.instrument.vocabulary import Call, Failure, Instrumentation, Quiet, SpanDraft, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ INSTRUMENTATION = Instrumentation(
         Target("asyncpg.connection:Connection._execute", statement),
         Target("asyncpg.connection:Connection._executemany", statement),
         # A bad statement of prepare() or cursor() gets no further than that.
-        Target("asyncpg.connection:Connection._get_statement", statement, failing=True),
+        Failure("asyncpg.connection:Connection._get_statement", statement),
         Target("asyncpg.connection:Connection._copy_in", statement),
         Target("asyncpg.connection:Connection._copy_out", statement),
         Target("asyncpg.connection:Connection.copy_records_to_table", copy_records),

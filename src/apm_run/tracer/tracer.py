@@ -275,8 +275,9 @@ class Tracer(Reporting):
             if transaction is self.ambient and now - transaction.start_ns > AMBIENT_NS and not transaction.silent:
                 self._retire(transaction)
             elif transaction.look_ns <= now:
-                # A program that has nothing to say yet may be one that never has.
-                if transaction is self.ambient and transaction.silent:
+                # A program that has nothing to say yet may be one that never has; some are never to say anything.
+                mute = transaction.ignored or not self.active
+                if mute or (transaction is self.ambient and transaction.silent):
                     transaction.look_ns = now + OLD_NS
                 else:
                     self._hand_over(transaction, now)

@@ -7,8 +7,7 @@ from tests.engine import Engine, exit_span, running
 from tests.faults.program import Suspend, finished
 
 from apm_run.instrument.quiet import Silence
-from apm_run.instrument.vocabulary import Target
-from apm_run.instrument.wrap import Interceptor, function
+from apm_run.instrument.wrap import function
 from apm_run.tracer import current
 
 
@@ -72,31 +71,3 @@ def test_time_below_it_is_its_parents_own(engine):
         quiet(engine, lambda: engine.clock.advance(50))()
     assert transaction.children == 0
     assert transaction.child_ns == 0
-
-
-@pytest.mark.parametrize("metrics", ["true", "false"])
-def test_only_where_it_fails(metrics):
-    engine = Engine(breakdown_metrics=metrics)
-
-    def work(error=None):
-        engine.clock.advance(3)
-        if error is not None:
-            raise error
-
-    def items():
-        yield 1
-        yield 2
-
-    def failing(original):
-        return function(original, Interceptor(Target("test:work", exit_span, failing=True), engine.tracer, "test:work"))
-
-    with engine.transaction() as transaction:
-        failing(work)()
-        steps = failing(items)()
-        assert next(steps) == 1
-        steps.close()
-        with pytest.raises(KeyError):
-            failing(work)(KeyError())
-    span = engine.one_span(transaction)
-    assert span.outcome == "failure"
-    assert span.end_ns - span.start_ns >= 3e6

@@ -65,6 +65,18 @@ def test_one_in_which_nothing_ends_is_looked_at_ever_more_seldom(engine):
     assert [(opened, spans, anew) for opened, spans, _, _, anew in engine.sink.opened] == [(transaction, [], True)] * 11
 
 
+@pytest.mark.parametrize("why", ["ignored", "inactive"])
+def test_one_that_is_not_reported_is_not_looked_at_again_and_again(engine, why):
+    transaction = engine.begin()
+    engine.clock.advance(5 * SECOND)
+    if why == "ignored":
+        transaction.ignore()
+    else:
+        engine.tracer.active = False
+    assert engine.tracer.look() == pytest.approx(1.0, rel=0.01)
+    assert engine.sink.opened == []
+
+
 def test_what_nobody_can_end_any_more_is_taken_back(engine):
     transaction = engine.begin()
     engine.clock.advance(2 * SECOND)

@@ -67,12 +67,12 @@ def _of_a_signal(error: BaseException) -> bool:
 
 def _handlers() -> set[object]:
     """The code of the program's signal handlers."""
-    import _signal
+    signals = __import__("_signal")  # the module itself, which is always there; signal would import enum
 
     found = set()
-    for number in range(1, _signal.NSIG):
+    for number in range(1, signals.NSIG):
         try:
-            handler: object = _signal.getsignal(number)
+            handler: object = signals.getsignal(number)
         except ValueError:
             continue
         while not hasattr(handler, "__code__") and handler is not None:  # a method; a partial

@@ -1,4 +1,4 @@
-"""What a library does on its own account makes no spans; a call that is a span only where it fails."""
+"""What a library does on its own account makes no spans."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from apm_run import sanitize
 from apm_run.conventions import cookies
 from apm_run.intake.limits import KEYWORD, cut
+from apm_run.intake.plain import Shown
 from apm_run.sanitize import REDACTED
 
 TYPE_CHECKING = False
@@ -107,7 +108,7 @@ def of_environ(environ: dict[str, Any], matchers: tuple[Matcher, ...]) -> Header
     names = memory.shapes.get(shape)
     if names is None:
         names = memory.shaped(shape)
-    found: Headers = {}
+    found: Headers = Shown()
     room = _ROOM
     for key, name, way in names:
         value = environ[key]
@@ -132,7 +133,7 @@ def of_pairs(pairs: Iterable[tuple[Any, Any]], matchers: tuple[Matcher, ...]) ->
     """
     memory = _remembered(matchers)
     names = memory.pairs
-    found: Headers = {}
+    found: Headers = Shown()
     room = _ROOM
     for key, value in pairs:
         name, way = names[key]

@@ -10,6 +10,7 @@ from apm_run import propagation, sanitize
 from apm_run.config.wildcard import any_match
 from apm_run.guard import failed
 from apm_run.intake.limits import KEYWORD, cut
+from apm_run.intake.plain import Shown
 from apm_run.model import FAILURE, SUCCESS
 from apm_run.tracer import current
 from apm_run.tracer.errors import single
@@ -146,7 +147,7 @@ def url(scheme: str, authority: str, path: str, query: str, secret: Names) -> di
     else:
         hostname, _, port = authority.partition(":")
     full = f"{scheme}://{authority}{path}"
-    found: dict[str, Any] = {"protocol": cut(f"{scheme}:"), "hostname": cut(hostname), "pathname": cut(path)}
+    found: dict[str, Any] = Shown(protocol=cut(f"{scheme}:"), hostname=cut(hostname), pathname=cut(path))
     if port.isascii() and port.isdecimal() and len(port) < 6:
         found["port"] = int(port)
     elif scheme in _PORTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apm_run import sanitize
 from apm_run.intake.limits import KEYWORD, LONG
-from apm_run.intake.plain import labels, long, text, whole
+from apm_run.intake.plain import Shown, labels, long, text, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,22 +75,24 @@ def _show_body(request: dict[str, Any], kind: str) -> None:
 
 
 def _url(parts: dict[str, Any]) -> dict[str, Any]:
+    if parts.__class__ is Shown:
+        return parts
     found: dict[str, Any] = {}
     for part, value in parts.items():
         if part == "port":
             if whole(value):
                 found[part] = value
         else:
-            found[part] = value if value.__class__ is str and len(value) <= KEYWORD else text(value)
+            found[part] = text(value)
     return found
 
 
 def _headers(headers: dict[Any, Any]) -> dict[str, Any]:
+    if headers.__class__ is Shown:
+        return headers
     found: dict[str, Any] = {}
     for name, value in headers.items():
-        if value.__class__ is str and name.__class__ is str and len(value) <= LONG and len(name) <= KEYWORD:
-            found[name] = value  # as conventions.headers makes them
-        elif isinstance(value, (list, tuple)):
+        if isinstance(value, (list, tuple)):
             found[text(name)] = [long(item) for item in value]
         elif value is not None:
             found[text(name)] = long(value)

@@ -18,6 +18,12 @@ _INT64 = 1 << 63
 _DEPTH = 20
 
 
+class Shown(dict[str, "Any"]):
+    """Facts that are as the server takes them already: text that was cut, whole numbers."""
+
+    __slots__ = ()
+
+
 def line(kind: str, event: dict[str, Any]) -> bytes:
     """One ND-JSON line.
 

@@ -155,6 +155,8 @@ def _with_pairs(headers: Any, add: Mapping[str, str]) -> Any | None:
 
 def with_lines(lines: list[bytes], add: Mapping[str, str]) -> dict[str, str]:
     """The headers to put behind the lines of a request; its own ``baggage`` is appended to where it stands."""
+    if f"{TRACEPARENT}: {add[TRACEPARENT]}".encode() in lines:  # a layer above has put in all of them
+        return {}
     lack = Lack([line.partition(b":")[::2] for line in lines], add)
     if lack.own and BAGGAGE in lack.headers:
         at = max(at for at, line in enumerate(lines) if line[:8].lower() == b"baggage:")

@@ -91,6 +91,11 @@ def executed(subtype: str, sql: str | None, place: Place) -> SpanDraft | None:
     return place.fill(SpanDraft(signature(sql), "db", subtype, "query", db=db))
 
 
+def query(call: Call, *names: str) -> str | None:
+    """The statement that a method is called with: its first argument, or one by any of these names."""
+    return text(call.args[1] if len(call.args) > 1 else next(filter(None, map(call.kwargs.get, names)), None))
+
+
 def procedure(subtype: str, name: object, place: Place) -> SpanDraft | None:
     """A span for the call of a stored procedure or function by its name."""
     if type(name) is not str:

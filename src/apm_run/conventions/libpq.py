@@ -147,6 +147,20 @@ def place(conninfo: object, arguments: Mapping[str, Any]) -> database.Place:
     return database.Place(facts.get("dbname"), facts.get("user"), facts.get("host"), port)
 
 
+def reached(connection: Any) -> database.Place:
+    """Where a connection of asyncpg leads."""
+    address, parameters = getattr(connection, "_addr", None), getattr(connection, "_params", None)
+    host, port = address[:2] if type(address) is tuple else (None, None)
+    return database.Place(getattr(parameters, "database", None), getattr(parameters, "user", None), host, port)
+
+
+def status(call: Call, result: object, draft: SpanDraft) -> None:
+    """The number of rows at the end of the server's own word on a statement, such as ``INSERT 0 5``."""
+    last = result.rpartition(" ")[2] if type(result) is str else ""
+    if last.isdecimal():
+        database.affected(draft, int(last))
+
+
 def _pairs(conninfo: str) -> dict[str, str]:
     import re
 

@@ -17,9 +17,8 @@ def request(call: Call) -> SpanDraft | None:
     if type(operation) is not str:
         return None
     meta = call.instance.meta
-    model = meta.service_model
-    place = meta.region_name, meta.endpoint_url
-    return aws.request(model.service_name, str(model.service_id), operation, call.argument(2, "api_params"), place)
+    service, place = meta.service_model, (meta.region_name, meta.endpoint_url)
+    return aws.request(service.service_name, str(service.service_id), operation, call.argument(2, "api_params"), place)
 
 
 def response(call: Call, result: Any, draft: SpanDraft) -> None:
@@ -38,9 +37,8 @@ def attributes(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dic
     """
     operation = call.argument(2, "operation_model")
     service = operation.service_model.service_name
-    if service not in aws_messages.SERVICES:
-        return None
-    found = aws_messages.carrying(service, operation.name, call.argument(1, "parameters"), add)
+    known = service in aws_messages.SERVICES
+    found = aws_messages.carrying(service, operation.name, call.argument(1, "parameters"), add) if known else None
     return None if found is None else call.replaced(1, "parameters", found)
 
 

@@ -1,7 +1,4 @@
-"""confluent-kafka: a span per record that is produced, a transaction per record or batch that a consumer returns.
-
-Its producers and consumers are C types: subclasses take their places while the module is being imported.
-"""
+"""confluent-kafka: a span per record produced, a transaction per record or batch; its C types get subclasses."""
 
 from __future__ import annotations
 
@@ -30,26 +27,23 @@ def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[s
 def messages(call: Call, result: Any) -> list[messaging.Message]:
     """The records among what a ``poll`` or ``consume`` returns; what tells of an error is none."""
     found = result[: messaging.INSPECTED] if type(result) is list else () if result is None else (result,)
-    return [message(record) for record in found if record.error() is None]
+    return [
+        messaging.Message(
+            each.topic(), headers=each.headers() or (), body=each.value(), timestamp_ms=each.timestamp()[1]
+        )
+        for each in found
+        if each.error() is None
+    ]
 
 
-def message(record: Any) -> messaging.Message:
-    """One record."""
-    sent = record.timestamp()[1]
-    return messaging.Message(record.topic(), headers=record.headers() or (), body=record.value(), timestamp_ms=sent)
-
-
-_AIO = "confluent_kafka.aio._AIOConsumer:AIOConsumer"
-_LEAVE = ("close", "unsubscribe")
+_AIO, _LEAVE = "confluent_kafka.aio._AIOConsumer:AIOConsumer", ("close", "unsubscribe")
+_PRODUCE = (Target("produce", produce, rewrite=headers), Target("produce_batch", produce))
 
 INSTRUMENTATION = Instrumentation(
     library="confluent-kafka",
     versions="1.9 to 2.16",
     targets=(
-        Subclass(
-            "confluent_kafka.cimpl:Producer",
-            (Target("produce", produce, rewrite=headers), Target("produce_batch", produce)),
-        ),
+        Subclass("confluent_kafka.cimpl:Producer", _PRODUCE),
         Subclass(  # what it has subscribed to would take its time to ask for
             "confluent_kafka.cimpl:Consumer",
             (

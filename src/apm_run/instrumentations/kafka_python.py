@@ -20,31 +20,25 @@ def send(call: Call) -> SpanDraft | None:
 
 def sent(call: Call, result: Any, draft: SpanDraft) -> None:
     """Where a record was refused at once, the future says so."""
-    failed = getattr(result, "failed", None)
-    if failed is not None and failed():
-        draft.outcome = "failure"
+    draft.outcome = "failure" if getattr(result, "failed", bool)() else None
 
 
 def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """The call with the trace context in a list of headers of its own; brokers before 0.11 know none."""
-    given = call.argument(4, "headers")
-    version = call.instance.config.get("api_version")
-    known = type(version) is not tuple or version >= (0, 11)
-    found = messaging.records(given, add) if known and type(given) is not dict else None
+    given, version = call.argument(4, "headers"), call.instance.config.get("api_version")
+    old = type(version) is tuple and version < (0, 11)
+    found = None if old or type(given) is dict else messaging.records(given, add)
     return None if found is None else call.replaced(4, "headers", found)
 
 
 def messages(call: Call, result: Any) -> list[messaging.Message]:
     """The records that a ``poll`` returns by their partitions; an iteration gives one."""
     batches = result.values() if type(result) is dict else ((result,),)
-    return [message(record) for batch in batches for record in batch[: messaging.INSPECTED]]
-
-
-def message(record: Any) -> messaging.Message:
-    """One record."""
-    return messaging.Message(
-        record.topic, headers=record.headers or (), body=record.value, timestamp_ms=record.timestamp
-    )
+    return [
+        messaging.Message(each.topic, headers=each.headers or (), body=each.value, timestamp_ms=each.timestamp)
+        for batch in batches
+        for each in batch[: messaging.INSPECTED]
+    ]
 
 
 def topics(call: Call) -> set[str]:

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from apm_run.conventions import database
+from apm_run.conventions import database, mysql
 from apm_run.instrument.vocabulary import Call, Instrumentation, SpanDraft, Target
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-#: The attribute of a connection that holds what a ``USE`` has made the current database: PyMySQL itself forgets it.
-_USED = "_apm_run_database"
 
 
 def facts(call: Call) -> tuple[str, database.Place]:
     """What the server of a cursor, or of a connection itself, is and where; a closed cursor has none."""
-    connection: Any = getattr(call.instance, "connection", call.instance)
-    if connection is None:
-        return "mysql", database.NOWHERE
-    version = getattr(connection, "server_version", None)
-    kind = "mariadb" if type(version) is str and "MariaDB" in version else "mysql"
-    known = getattr(connection, "__dict__", {}).get
-    host = None if known("unix_socket") else known("host")
-    return kind, database.Place(known(_USED, known("db")), known("user"), host, known("port"))
+    return mysql.server(getattr(call.instance, "connection", call.instance))
 
 
 def statement(call: Call) -> SpanDraft | None:
     """The span of an ``execute``, an ``executemany`` or a connection's ``query``."""
     kind, place = facts(call)
-    query = call.args[1] if len(call.args) > 1 else call.kwargs.get("query", call.kwargs.get("sql"))
-    return database.executed(kind, database.text(query), place)
+    return database.executed(kind, database.query(call, "query", "sql"), place)
 
 
 def executed(call: Call, result: object, draft: SpanDraft) -> None:
     """The rows that it has changed, or the database."""
     database.rows(call, result, draft)
-    if draft.name == "USE" and not isinstance(result, BaseException) and draft.db:
-        call.instance.connection.__dict__[_USED] = draft.db["statement"][3:].strip(" \n\t;`")
+    if draft.name == "USE" and not isinstance(result, BaseException):
+        mysql.use(call.instance.connection, draft)
 
 
 def procedure(call: Call) -> SpanDraft | None:

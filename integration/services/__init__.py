@@ -98,6 +98,13 @@ class Service:
         for name in self.commands:
             if shutil.which(name) is None:
                 pytest.skip(f"{name} is not installed")
+        try:
+            return self._begun()
+        except RuntimeError:  # somebody may have taken its port meanwhile
+            self.port = free_port()
+            return self._begun()
+
+    def _begun(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="apm-run-service-"))
         self.folder.chmod(0o777)
         try:

@@ -37,37 +37,47 @@ BESIDE = ("starlette", "pydantic", "uvicorn", "werkzeug", "gunicorn", "kombu", "
 HEAD = """\
 # Tested versions
 
-Written by `make integration-full`: the tests of each library, with that release of it. No release is refused: where
-an attribute has gone, `apm-run doctor` says so.
+Written by `make integration-full`: the tests of each library, with that release of it. Each row says when it was run,
+and of which commit; rows of releases that are not run again stay. No release is refused: where an attribute has gone,
+`apm-run doctor` says so.
 
-{when}, commit {commit}.
-
-| Library | Release | CPython | With | Tests | Result |
-| --- | --- | --- | --- | --- | --- |
+| Library | Release | CPython | With | Tests | Result | Run |
+| --- | --- | --- | --- | --- | --- | --- |
 """
 
 
 def main() -> int:
     """Run all, or those of given libraries; 0 if every one passed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="libraries or releases, as redis or fastapi==0.100.0; writes no page")
+    parser.add_argument("only", nargs="*", help="libraries or releases, as redis or fastapi==0.100.0")
     only = parser.parse_args().only
     unknown = set(only) - {name for each in RELEASES for name in (each.library, pinned(each))}
     if unknown:
         parser.error(f"not in integration/libraries/versions.py: {', '.join(sorted(unknown))}")
-    rows, failed = [], False
+    failed = False
     for each in RELEASES:
         if only and each.library not in only and pinned(each) not in only:
             continue
         row, passed = row_of(each)
         failed |= not passed
-        rows.append(row)
         print(row, flush=True)
-    if not only:
-        commit = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
-        head = HEAD.format(when=datetime.date.today().isoformat(), commit=commit)
-        PAGE.write_text(head + "\n".join(rows) + "\n", "utf-8")
+        write(row)
     return 1 if failed else 0
+
+
+def write(row: str) -> None:
+    """Put a row into the page, in the place of the one of the same library, release and interpreter."""
+    kept = PAGE.read_text("utf-8").splitlines() if PAGE.exists() else []
+    rows = {key(line): line for line in kept if line.startswith("| ") and key(line)[0] not in ("Library", "---")}
+    rows[key(row)] = row
+    PAGE.write_text(HEAD + "".join(f"{line}\n" for _, line in sorted(rows.items())), "utf-8")
+
+
+def key(row: str) -> tuple[str, tuple[int | str, ...], str]:
+    """Library, release in the order of releases, and the interpreter of a row."""
+    library, release, python = (cell.strip() for cell in row.split("|")[1:4])
+    numbers = tuple([int(part) if part.isdecimal() else 0 for part in release.split(".")])
+    return library, numbers, python
 
 
 def pinned(release: Release) -> str:
@@ -79,18 +89,23 @@ def row_of(release: Release) -> tuple[str, bool]:
     """Test a release: its line of the table, and whether all has passed."""
     interpreter = found(release.python)
     if interpreter is None:
-        return f"| {release.library} | {release.release} | {release.python} | | | no such CPython here |", False
+        return f"| {release.library} | {release.release} | {release.python} | | | no such CPython here | |", False
     with tempfile.TemporaryDirectory() as folder:
         testing = () if release.servers else TESTING
         python = environment(interpreter, folder, pinned(release), *release.beside, *testing)
         if python is None:
-            return f"| {release.library} | {release.release} | | | | **cannot be installed** |", False
+            return f"| {release.library} | {release.release} | | | | **cannot be installed** | |", False
         passed, summary = run(python, release)
         facts = {name: version(python, name) for name in (release.library, *BESIDE)}
         number = output(python, "-c", "import platform; print(platform.python_version())")
     beside = ", ".join(f"{name} {facts[name]}" for name in BESIDE if facts[name] and name != release.library)
     word = "passed" if passed else "**failed**"
-    return f"| {release.library} | {facts[release.library]} | {number} | {beside} | {summary} | {word} |", passed
+    commit = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
+    when = f"{datetime.date.today().isoformat()}, {commit}"
+    return (
+        f"| {release.library} | {facts[release.library]} | {number} | {beside} | {summary} | {word} | {when} |",
+        passed,
+    )
 
 
 def found(python: str) -> str | None:

@@ -8,6 +8,8 @@ from collections import Counter
 
 # Before anything of ours is imported: an error of the agent's fails the test, here and in launched programs.
 os.environ["APM_RUN_STRICT"] = "1"
+# gRPC's threads are busy in this process, which other tests fork; what they start begins as without this.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 import hypothesis
 import pytest

@@ -22,7 +22,7 @@ def environment(**more: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("ELASTIC_APM_", "APM_RUN_", "OTEL_", "PYTHON", "COV_", "XDG_STATE"))
+        if not name.startswith(("ELASTIC_APM_", "APM_RUN_", "OTEL_", "PYTHON", "COV_", "XDG_STATE", "GRPC_"))
         and name.lower() not in ("http_proxy", "https_proxy", "no_proxy")
     }
     # What is to arrive is waited for, however busy the machine is; the limits have tests of their own. What is counted

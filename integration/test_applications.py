@@ -114,7 +114,7 @@ def test_datasette(tmp_path, sink):
     assert by_path["/shop/none"]["result"] == "HTTP 4xx"
     assert {found["outcome"] for found in sink.transactions} == {"success"}
     rows = [span for span in sink.spans if span["transaction_id"] == by_path["/shop/items"]["id"]]
-    assert {(span["type"], span["subtype"]) for span in rows} == {("db", "sqlite")}
+    assert {(span["type"], span["subtype"]) for span in rows} == {("db", "sqlite"), ("template", "jinja2")}
     assert any(span["name"] == "SELECT FROM items" for span in rows)
 
 

@@ -73,8 +73,8 @@ _CELERY, _RQ = ("integration/libraries/test_celery.py",), ("integration/librarie
 _CELERIES = (
     ("5.2.7", ("redis<4.4", "gevent<24", "setuptools<70"), "3.9"),
     ("5.3.6", ("redis<5", "gevent"), "3.9"),
-    ("5.4.0", ("redis<6", "gevent"), "3.12"),
-    ("", ("redis", "gevent"), ""),
+    ("5.4.0", ("redis<6", "gevent", "packaging"), "3.12"),
+    ("", ("redis", "gevent", "packaging"), ""),
 )
 _RQS = (
     ("1.10.1", ("redis<4", "click<8.1"), "3.9"),

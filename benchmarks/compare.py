@@ -53,21 +53,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="interleaved runs of each case")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "apm-run-bench")
-    parser.add_argument("--only", nargs="*", help=f"of {', '.join([*REQUESTS, 'start', 'load', 'exit', 'memory'])}")
-    parser.add_argument("--agents", nargs="*", help=f"of {', '.join(agent.name for agent in AGENTS)}")
+    parser.add_argument("--only", nargs="*", choices=CASES, help="parts; the page keeps the others as they are")
+    parser.add_argument("--agents", nargs="*", help=f"of {', '.join(agent.name for agent in AGENTS)}; writes no page")
     options = parser.parse_args()
     wanted = [agent for agent in AGENTS if not options.agents or agent.name in ("bare", *options.agents)]
     with tempfile.TemporaryDirectory(prefix="apm-run-bench-home-") as home:
         places = [Place(agent, environment(agent, options.folder), home) for agent in wanted]
-        parts: list[Table] = []
-        for name, case in CASES.items():
-            if not options.only or name in options.only:
-                parts.append(case(places, options.rounds))
-                print("\n".join(parts[-1]), "\n", flush=True)
-    if not options.only and not options.agents:
-        versions = [f"{agent.name} {version(agent, options.folder)}" for agent in AGENTS[1:]]
-        PAGE.write_text(page(versions, parts, options.rounds), "utf-8")
-        print(f"{PAGE.relative_to(ROOT)} written")
+        for name, (case, _) in CASES.items():
+            if options.only and name not in options.only:
+                continue
+            table = "\n".join(case(places, options.rounds))
+            print(table, "\n", flush=True)
+            if not options.agents:
+                versions = ", ".join(f"{agent.name} {version(agent, options.folder)}".strip() for agent in AGENTS[1:])
+                write(name, table, f"{versions}; {options.rounds} rounds")
     return 0
 
 
@@ -224,35 +223,39 @@ def _free() -> int:
         return int(probe.getsockname()[1])
 
 
-CASES: dict[str, Callable[[list[Place], int], Table]] = {
-    "requests": requests,
-    "start": starts,
-    "memory": memory,
-    "exit": exits,
-    "load": served,
+#: Parts of the page: how each is measured, and its title.
+CASES: dict[str, tuple[Callable[[list[Place], int], Table], str]] = {
+    "requests": (requests, "Requests and queries"),
+    "start": (starts, "Start"),
+    "memory": (memory, "Memory"),
+    "exit": (exits, "Exit"),
+    "load": (served, "Under load"),
 }
 
-
-def page(versions: list[str], parts: list[Table], rounds: int) -> str:
-    """The page."""
-    words = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    machine = f"CPython {platform.python_version()}, {os.cpu_count()} processors, {platform.machine()}"
-    tables = "\n\n".join("\n".join(part) for part in parts)
-    return f"""\
+HEAD = """\
 # Performance
 
-Written by `make bench`, which measures every agent side by side: the same programs, each agent in an environment of
-its own, a server on the same machine that takes what they send, everything sampled. Medians of {rounds} interleaved
-runs; in brackets the smallest and the largest. Columns of agents show what they add to the bare program. Compare
-within a row: absolute figures are this machine's, whose interpreters are built without optimisation by profile.
+Written by `make bench`, which measures agents side by side: the same programs, each agent in an environment of its own,
+a server on the same machine that takes what they send, everything sampled. Figures are medians of interleaved runs; in
+brackets the smallest and the largest. Columns of agents show what they add to the bare program. Compare within a row:
+absolute figures are this machine's, whose interpreters are built without optimisation by profile.
 
-{datetime.date.today().isoformat()}, commit {commit.stdout.strip()}, {machine}. {", ".join(versions)}. New Relic's agent
-sends to nobody here: it runs in its developer mode, which makes its payloads and answers itself. Metrics and logs of
-OpenTelemetry are off, as are telemetry and remote configuration of ddtrace.
-
-{tables}
+New Relic's agent sends to nobody here: it runs in its developer mode, which makes its payloads and answers itself.
+Metrics and logs of OpenTelemetry are off, as are telemetry and remote configuration of ddtrace.
 """
+
+
+def write(name: str, table: str, how: str) -> None:
+    """Put a part into the page; the others stay as they are."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    machine = f"CPython {platform.python_version()}, {os.cpu_count()} processors"
+    text = PAGE.read_text("utf-8") if PAGE.exists() else ""
+    parts = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in text.split("\n## ")[1:]}
+    parts[CASES[name][1]] = f"{datetime.date.today().isoformat()}, commit {commit}, {machine}; {how}.\n\n{table}"
+    written = [f"\n## {title}\n\n{parts[title]}\n" for _, title in CASES.values() if title in parts]
+    PAGE.write_text(HEAD + "".join(written), "utf-8")
+    print(f"{PAGE.relative_to(ROOT)} written")
 
 
 if __name__ == "__main__":

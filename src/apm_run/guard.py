@@ -71,10 +71,7 @@ def _handlers() -> set[object]:
 
     found = set()
     for number in range(1, signals.NSIG):
-        try:
-            handler: object = signals.getsignal(number)
-        except ValueError:
-            continue
+        handler: object = signals.getsignal(number)
         while not hasattr(handler, "__code__") and handler is not None:  # a method; a partial
             handler = getattr(handler, "__func__", None) or getattr(handler, "func", None)
         if handler is not None:

@@ -71,3 +71,10 @@ def test_time_below_it_is_its_parents_own(engine):
         quiet(engine, lambda: engine.clock.advance(50))()
     assert transaction.children == 0
     assert transaction.child_ns == 0
+
+
+def test_without_metrics():
+    engine = Engine(breakdown_metrics="false")
+    with engine.transaction() as transaction:
+        assert quiet(engine, lambda: 5)() == 5
+    assert engine.sink.spans(transaction) == []

@@ -51,7 +51,7 @@ AGENTS = (
         "elastic-apm",
         "elastic-apm",
         ("elastic-apm[flask]",),
-        ("elasticapm-run", "--no-config"),
+        ("elasticapm-run",),
         lambda url: {
             "ELASTIC_APM_SERVER_URL": url,
             "ELASTIC_APM_SERVICE_NAME": "bench",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 
 #: What the measured programs need, the same for each agent.
-PROGRAMS = ("flask", "fastapi", "httpx", "requests", "sqlalchemy>=2,<2.1", "gunicorn", "uvicorn")
+PROGRAMS = ("flask", "fastapi", "httpx<1", "requests", "sqlalchemy>=2,<2.1", "gunicorn", "uvicorn")
 _OTEL = (
     "opentelemetry-distro",
     "opentelemetry-exporter-otlp-proto-http",

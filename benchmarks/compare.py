@@ -1,7 +1,7 @@
 """What each agent adds, side by side: ``make bench``; writes docs/reference/performance.md.
 
 Runs are interleaved (each agent once, then each again), figures are medians. The environments of the agents are kept
-in ``--folder``; ``--only`` names cases, ``--agents`` agents, and then no page is written.
+in ``--folder``; ``--only`` names parts, ``--agents`` agents, and with these no page is written.
 """
 
 from __future__ import annotations

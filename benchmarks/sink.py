@@ -13,8 +13,6 @@ import sys
 import zlib
 from collections import Counter
 
-_ANSWERS = {"/counted", "/forget", "/target"}
-
 
 class Sink:
     """What has come."""

@@ -1,6 +1,6 @@
 """What a request and a query cost, in bytecodes: no time is measured, so that a busy machine says the same.
 
-The bounds are a fifth above what was counted when they were set; docs/reference/performance.md has the times.
+The bounds are about a fifth above what was counted when they were set; `make bench` measures times.
 """
 
 from __future__ import annotations

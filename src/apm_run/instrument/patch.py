@@ -158,7 +158,7 @@ def _wrapper(
             return decorated.function(original, interceptor)
         return ending(plain(original), interceptor, target.until)
     if isinstance(target, Watch):
-        return wrap.dressed(looking.watching(target, original, tracer, where), original)
+        return wrap.dressed(looking.watching(target, plain(original), tracer, where), original)
     if isinstance(target, Failure):
         return failures.function(original, wrap.Interceptor(Target(where, target.describe), tracer, where))
     if isinstance(target, Abandon):
@@ -243,9 +243,9 @@ def _apart(original: Callable[..., Any]) -> Callable[..., Any]:
 def _claiming(tracer: Tracer, where: str) -> Callable[[tuple[Any, ...], dict[str, Any]], None]:
     def claim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
-            from apm_run.instrument.receive import settle
-
-            settle()
+            receive = sys.modules.get("apm_run.instrument.receive")
+            if receive is not None:  # else nothing has been received
+                receive.settle()
             tracer.claim()
         except Exception:
             failed(f"{where}: claim")

@@ -12,6 +12,7 @@ import sys
 from _contextvars import ContextVar
 from _thread import get_ident
 from _weakref import ref
+from opcode import opname  # here, where it is guarded: a program may have a module of that name
 from sys import _getframe
 
 from apm_run.guard import failed
@@ -292,10 +293,7 @@ def left(frame: FrameType | None) -> bool:
 
     An exception that leaves the loop may yet be told of, and belongs to the messages that it was raised for.
     """
-    from opcode import opname
-
-    code = None if frame is None else frame.f_code.co_code
-    return code is not None and opname[code[frame.f_lasti]] in _DROPPING  # type: ignore[union-attr]
+    return frame is not None and opname[frame.f_code.co_code[frame.f_lasti]] in _DROPPING
 
 
 #: The instructions by which a loop gives up its iterator.

@@ -243,9 +243,8 @@ def _apart(original: Callable[..., Any]) -> Callable[..., Any]:
 def _claiming(tracer: Tracer, where: str) -> Callable[[tuple[Any, ...], dict[str, Any]], None]:
     def claim(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
-            receive = sys.modules.get("apm_run.instrument.receive")
-            if receive is not None:  # else nothing has been received
-                receive.settle()
+            # Where it is not loaded nothing has been received.
+            getattr(sys.modules.get("apm_run.instrument.receive"), "settle", bool)()
             tracer.claim()
         except Exception:
             failed(f"{where}: claim")

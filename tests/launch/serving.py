@@ -325,10 +325,10 @@ class Serving(Ended):
     def log(self) -> list[str]:
         """Without what depends on time alone.
 
-        That is whether the lines of the last requests are written, whether gunicorn's second signal finds a worker
-        that has not quite ended, and whether waitress finds a thread at once: on a busy machine it warns bare too.
+        That is also whether the lines of the last requests are written, and whether gunicorn's second signal finds a
+        worker that has not quite ended.
         """
-        chance = ('"GET /', "was sent SIGTERM!", "Task queue depth is")
+        chance = ('"GET /', "was sent SIGTERM!")
         return [line for line in super().log if not any(part in line for part in chance)]
 
 

@@ -11,7 +11,7 @@ from statistics import median
 
 from integration.delivering import Folder, Row, account, finish, latency
 from integration.delivery_server import HEALTHY, Receiving
-from tests.export.conftest import Authority
+from tests.tls import Authority
 
 
 class Watched:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections import Counter
 
 # Before anything of ours is imported: an error of the agent's fails the test, here and in launched programs.
@@ -14,6 +15,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 import hypothesis
 import pytest
 from tests.receiver import SCHEMAS, Sink
+from tests.tls import Authority
 
 # A busy machine is no failure, and what was found belongs into a test and not into a file.
 hypothesis.settings.register_profile(
@@ -32,6 +34,14 @@ def sink():
     sink = Sink()
     yield sink
     sink.close()
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory):
+    """A certificate authority."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl command")
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 def _skipped(config) -> Counter:

@@ -9,9 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.export.conftest import Authority
 from tests.export.support import event, exporter, numbers
 from tests.servers import Server
+from tests.tls import Authority
 
 
 @pytest.fixture(autouse=True)

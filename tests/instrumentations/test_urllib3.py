@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import MappingProxyType
 
 import pytest
 import urllib3
 from tests.instrumentations.peer import refusing
 from tests.instrumentations.recorder import instrumented, outcome
+from tests.instrumentations.served import Served
 from urllib3._collections import HTTPHeaderDict
 
 
@@ -104,6 +106,37 @@ def test_headers_of_every_kind_are_sent_and_kept(recorder, server, manager, numb
         span = recorder.spans[0]
         assert server.sent("traceparent") == [["theirs" if theirs else f"00-{span['trace_id']}-{span['id']}-01"]]
         assert server.sent("tracestate") == [[] if theirs else ["es=s:1"]]
+
+
+def test_http2_is_answered_by_what_was_begun(recorder, tls):
+    http2 = pytest.importorskip("urllib3.http2")
+    pytest.importorskip("h2")
+    certificate = ("--certfile", tls.certificate, "--keyfile", tls.key)
+    words = ("-m", "hypercorn", "-b", "127.0.0.1:0", *certificate, "echoing:app")
+    with Served(*words, files={"echoing.py": ECHOING}, env={"PYTHONPATH": ""}) as served:
+        http2.inject_into_urllib3()
+        try:
+            with urllib3.PoolManager(timeout=5, ca_certs=tls.ca) as manager, recorder.running():
+                response = manager.request("GET", f"https://127.0.0.1:{served.port}/", headers={"X-Mine": "m"})
+        finally:
+            http2.extract_from_urllib3()
+    (span,) = recorder.spans
+    sent = json.loads(response.data)
+    assert (sent["version"], sent["x-mine"], span["outcome"]) == ("2", "m", "success")
+    assert sent["traceparent"] == f"00-{span['trace_id']}-{span['id']}-01"
+
+
+#: Answers with the headers of the request, and with the version of HTTP that it came by.
+ECHOING = """
+import json
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError("no lifespan")
+    found = {name.decode(): value.decode() for name, value in scope["headers"]}
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps({**found, "version": scope["http_version"]}).encode()})
+"""
 
 
 def test_retries_and_redirects_are_one_span(recorder, server):

@@ -9,7 +9,6 @@ import subprocess
 import time
 
 import pytest
-from tests.export.conftest import tls  # noqa: F401 (a fixture)
 from tests.export.test_tls import Proxy
 from tests.launch.doctoring import DOCTOR, doctor, examined, finding, problems
 from tests.servers import Server, refused_port
@@ -191,7 +190,7 @@ class TestServer:
         assert result["server"]["version"] == "8.1.0"
         assert result["server"]["skew_s"] > 10**8
 
-    def test_tls(self, tmp_path, tls):  # noqa: F811
+    def test_tls(self, tmp_path, tls):
         with Server(tls=tls.context) as server:
             result = served(server, state=tmp_path, code=1)
             found = finding(result, "server", "tls")
@@ -211,7 +210,7 @@ class TestServer:
             result = examined("--server-url", f"https://127.0.0.1:{server.port}", state=tmp_path, code=1)
         assert problems(result) == [("server", "tls")]
 
-    def test_through_a_proxy(self, tmp_path, tls):  # noqa: F811
+    def test_through_a_proxy(self, tmp_path, tls):
         with Server() as server, Proxy(server) as proxy:
             result = examined(
                 "--server-url", "http://apm.invalid:8200", state=tmp_path, env={"http_proxy": proxy.url}, code=0

@@ -19,6 +19,7 @@ _PORTS = {"http": 80, "https": 443}
 
 _SIZED = frozenset((str, bytes))
 _LENGTHS = frozenset(map(len, (TRACEPARENT, TRACESTATE, BAGGAGE)))
+_LINES = tuple([name.encode() for name in (TRACEPARENT, TRACESTATE, BAGGAGE)])
 
 #: Authorities of URLs (with the port of their scheme) -> host and port, as many as are remembered.
 _places: dict[tuple[str, int], tuple[str, int]] = {}
@@ -153,16 +154,22 @@ def _with_pairs(headers: Any, add: Mapping[str, str]) -> Any | None:
     return type(headers)((*found, *lack.headers.items()))
 
 
-def with_lines(lines: list[bytes], add: Mapping[str, str]) -> dict[str, str]:
-    """The headers to put behind the lines of a request; its own ``baggage`` is appended to where it stands."""
-    if f"{TRACEPARENT}: {add[TRACEPARENT]}".encode() in lines:  # a layer above has put in all of them
-        return {}
-    lack = Lack([line.partition(b":")[::2] for line in lines], add)
-    if lack.own and BAGGAGE in lack.headers:
-        at = max(at for at, line in enumerate(lines) if line[:8].lower() == b"baggage:")
-        name, _, value = lines[at].partition(b":")
-        lines[at] = name + b": " + _appended(value.strip(), lack.headers.pop(BAGGAGE))
-    return lack.headers
+def add_lines(lines: list[bytes], add: Mapping[str, str]) -> None:
+    """Put the trace context behind the lines of a request's head; ``baggage`` is appended to where it stands.
+
+    :param add: as the tracer gives them: ASCII, in one line.
+    """
+    present = b"\n".join(lines).lower()
+    if any(name in present for name in _LINES):
+        if f"{TRACEPARENT}: {add[TRACEPARENT]}".encode() in lines:  # a layer above has put in all of them
+            return
+        lack = Lack([line.partition(b":")[::2] for line in lines], add)
+        if lack.own and BAGGAGE in lack.headers:
+            at = max(at for at, line in enumerate(lines) if line[:8].lower() == b"baggage:")
+            name, _, value = lines[at].partition(b":")
+            lines[at] = name + b": " + _appended(value.strip(), lack.headers.pop(BAGGAGE))
+        add = lack.headers
+    lines.extend([f"{name}: {value}".encode() for name, value in add.items()])
 
 
 class Lack:

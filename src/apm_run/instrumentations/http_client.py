@@ -30,8 +30,7 @@ def headers(call: Call, add: Mapping[str, str]) -> None:
     gathered = getattr(connection, "_buffer", None)
     started = getattr(connection, "_HTTPConnection__state", None) == "Request-started"
     if started and isinstance(gathered, list):
-        for name, value in http_client.with_lines(gathered, add).items():
-            connection.putheader(name, value)
+        http_client.add_lines(gathered, add)
 
 
 def response(call: Call, result: object, draft: SpanDraft) -> None:

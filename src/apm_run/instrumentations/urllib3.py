@@ -1,4 +1,7 @@
-"""urllib3: a span per request of a pool manager or a pool, its retries and redirects included."""
+"""urllib3: a span per request of a pool manager or a pool, its retries and redirects included.
+
+http.client below it adds the headers; but for HTTP/2, which has a connection of its own.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,16 @@ def pooled(call: Call) -> SpanDraft | None:
     return http_client.request(call.argument(1, "method"), url)
 
 
+def requested(call: Call) -> SpanDraft | None:
+    """The span of a ``request(method, url)`` of a connection."""
+    connection = call.instance
+    url = http_client.absolute("https", connection.host, connection.port, call.argument(2, "url"))
+    return http_client.request(call.argument(1, "method"), url)
+
+
 def headers(call: Call, add: Mapping[str, str]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """The call with the trace context beside its headers; the pool's own are used where it has none."""
-    given = call.argument(4, "headers")
-    found = http_client.with_headers(call.instance.headers if given is None else given, add)
+    """The call with the trace context beside its headers."""
+    found = http_client.with_headers(call.argument(4, "headers"), add)
     return None if found is None else call.replaced(4, "headers", found)
 
 
@@ -40,6 +49,7 @@ INSTRUMENTATION = Instrumentation(
     versions="1.26, 2.0 to 2.8",
     targets=(
         Target("urllib3.poolmanager:PoolManager.urlopen", managed, observe=response),
-        Target("urllib3.connectionpool:HTTPConnectionPool.urlopen", pooled, rewrite=headers, observe=response),
+        Target("urllib3.connectionpool:HTTPConnectionPool.urlopen", pooled, observe=response),
+        Target("urllib3.http2.connection:HTTP2Connection.request", requested, rewrite=headers),
     ),
 )

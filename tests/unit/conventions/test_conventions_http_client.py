@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from apm_run.conventions.http_client import absolute, request, response, with_headers, with_lines
+from apm_run.conventions.http_client import absolute, add_lines, request, response, with_headers
 
 URLS = [
     # url, reported url, host in the name, address, port
@@ -201,6 +201,7 @@ def test_collections_of_libraries_keep_their_type():
     assert with_headers(httpx.Headers({"TRACEPARENT": "x"}), ADD) is None
 
 
+ADDED = [b"traceparent: ours", b"tracestate: es=s:1"]
 ALL = {**ADD, "baggage": "a=1,b=2"}
 
 
@@ -258,8 +259,14 @@ def test_15_collections_that_ignore_case_get_one_baggage():
 
 def test_lines_of_a_request():
     lines = [b"GET /traceparent: HTTP/1.1", b"Host: a", b"BAGGAGE: x=1", b"baggage:a=9"]
-    assert with_lines(lines, ALL) == ADD
-    assert lines == [b"GET /traceparent: HTTP/1.1", b"Host: a", b"BAGGAGE: x=1", b"baggage: a=9,b=2"]
-    assert with_lines(lines, ALL) == ADD
-    assert with_lines([b"GET / HTTP/1.1"], ALL) == ALL
-    assert with_lines([b"GET / HTTP/1.1", b"TraceParent: 1", b"Baggage: a=9,b=8"], ALL) == {}
+    add_lines(lines, ALL)
+    whole = [b"GET /traceparent: HTTP/1.1", b"Host: a", b"BAGGAGE: x=1", b"baggage: a=9,b=2", *ADDED]
+    assert lines == whole
+    add_lines(lines, ALL)
+    assert lines == whole
+    lines = [b"GET / HTTP/1.1"]
+    add_lines(lines, ALL)
+    assert lines == [b"GET / HTTP/1.1", *ADDED, b"baggage: a=1,b=2"]
+    lines = [b"GET / HTTP/1.1", b"TraceParent: 1", b"Baggage: a=9,b=8"]
+    add_lines(lines, ALL)
+    assert lines == [b"GET / HTTP/1.1", b"TraceParent: 1", b"Baggage: a=9,b=8"]

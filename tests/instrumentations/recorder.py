@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests import encoded
 from tests.receiver import objections
 
 from apm_run import config
@@ -43,12 +44,12 @@ class Recorder:
         self.results: dict[str, str] = {}
 
     def transaction(self, transaction: Transaction, spans: list[Span]) -> None:
-        self.transactions.append(self._judged("transaction", encode.transaction(transaction, spans)))
+        self.transactions.append(self._judged("transaction", encoded.transaction(transaction, spans)))
         for span in spans:
             self.span(span)
 
     def span(self, span: Span) -> None:
-        self.spans.append(self._judged("span", encode.span(span)))
+        self.spans.append(self._judged("span", encoded.span(span)))
 
     def begun(self, job: bool = False) -> None:
         pass

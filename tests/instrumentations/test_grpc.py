@@ -14,10 +14,10 @@ from contextlib import contextmanager
 
 import grpc
 import pytest
+from tests import encoded
 from tests.instrumentations.grpc_peer import SERVICE, serving
 from tests.instrumentations.recorder import instrumented
 
-from apm_run.intake import encode
 from apm_run.tracer import current
 
 KINDS = ("threads", "asyncio")
@@ -106,7 +106,7 @@ def spans(recorder, count=1):
     running = current.get()
 
     def found():
-        return recorder.spans if running is None else [encode.span(span) for span in running.transaction.spans]
+        return recorder.spans if running is None else [encoded.span(span) for span in running.transaction.spans]
 
     until(lambda: len(found()) >= count, f"{count} spans, of {found()}")
     return found()

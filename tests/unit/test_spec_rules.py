@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests import receiver
+from tests import encoded, receiver
 from tests.engine import Engine, running
 
 from apm_run.conventions import database, http_client
@@ -541,7 +541,7 @@ def test_5_all_events_of_a_transaction_have_its_context():
     with engine.transaction() as transaction:
         engine.wrap(lambda: engine.tracer.capture(ValueError("x"), transaction, True))()
     ((_, spans),) = engine.sink.transactions
-    events = [encode.transaction(transaction, spans), encode.span(spans[0]), encode.error(transaction.errors[0])]
+    events = [encoded.transaction(transaction, spans), encoded.span(spans[0]), encode.error(transaction.errors[0])]
     assert {event["trace_id"] for event in events} == {transaction.trace_id}
     assert events[0]["sample_rate"] == events[1]["sample_rate"] == 1.0
     assert events[0]["sampled"] is events[2]["transaction"]["sampled"] is True
@@ -605,7 +605,7 @@ def test_31_15_every_span_has_an_outcome(draft):
         with running(span):
             pass
         engine.tracer.end(span)
-    assert encode.span(engine.one_span(transaction))["outcome"] == "success"
+    assert encoded.span(engine.one_span(transaction))["outcome"] == "success"
 
 
 def test_31_17_nothing_is_sent_that_the_schema_does_not_know():
@@ -614,4 +614,4 @@ def test_31_17_nothing_is_sent_that_the_schema_does_not_know():
     engine = Engine()
     span = engine.tracer.begin(SpanDraft("x", "db", "redis", address="a", port=1), engine.begin())
     engine.tracer.end(span)
-    assert set(encode.span(span)["context"]["destination"]) == set(destination) == {"address", "port", "service"}
+    assert set(encoded.span(span)["context"]["destination"]) == set(destination) == {"address", "port", "service"}

@@ -140,6 +140,7 @@ BUILT_IN: dict[str, tuple[str, ...]] = {
     "threading": ("threading",),
     "urllib.request": ("urllib_request",),
     "urllib3.connectionpool": ("urllib3",),
+    "urllib3.http2.connection": ("urllib3",),
     "urllib3.poolmanager": ("urllib3",),
     "uvicorn.config": ("uvicorn",),
     "uvicorn.main": ("uvicorn",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apm_run import sanitize
 from apm_run.intake.limits import KEYWORD, LONG
-from apm_run.intake.plain import Shown, labels, long, text, whole
+from apm_run.intake.plain import Shown, dumped, labels, long, quoted, text, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,36 +99,55 @@ def _headers(headers: dict[Any, Any]) -> dict[str, Any]:
     return found
 
 
-def of_span(draft: Any, settings: Any) -> dict[str, Any]:
-    """The context of a span, its service target and destination inferred (spec 19)."""
-    context: dict[str, Any] = dict(draft.context) if draft.context else {}
+def of_span(draft: Any, transaction: Any) -> str:
+    """The members of the context of a span, its service target and destination inferred (spec 19)."""
+    settings = transaction.tracer.settings
+    found: list[str] = []
+    service = transaction.context.get("service")  # the user has said that the transaction is another service's
+    members = dict(service) if service else {}
+    if draft.context:
+        found += _told(dict(draft.context), members)
+    if draft.db is not None:
+        found.append(f'"db":{_db(draft.db, settings.long_field_max_length)}')
+    if draft.http is not None:
+        found.append(f'"http":{_http(draft.http, sanitize.names(settings.sanitize_field_names))}')
+    reached: list[str] = []
+    if draft.address:
+        address = text(draft.address)
+        reached.append(f'"address":{quoted(sanitize.without_userinfo(address) if "@" in address else address)}')
+        if whole(draft.port) and draft.port > 0:
+            reached.append(f'"port":{draft.port}')
+    target = ""
+    if draft.exit:
+        kind, name = draft.target()
+        if kind or name:
+            named = f',"name":{quoted(name)}' if name else ""
+            target = f'"target":{{"type":{quoted(kind)}{named}}}'
+        where = resource(draft.type, kind, name) if draft.resource is None else draft.resource
+        if where:
+            reached.append(f'"service":{{"resource":{quoted(where)},"name":"","type":""}}')
+    if members:
+        members.pop("target", None)
+        ours = dumped(members)[1:-1]
+        target = f"{ours},{target}" if ours and target else ours or target
+    if target:
+        found.append(f'"service":{{{target}}}')
+    if reached:
+        found.append(f'"destination":{{{",".join(reached)}}}')
+    return ",".join(found)
+
+
+def _told(context: dict[str, Any], service: dict[str, Any]) -> list[str]:
+    """The members of a context that an instrumentation or the user has made.
+
+    :param service: takes what is said of the service.
+    """
+    service.update(context.pop("service", {}))
     if "tags" in context:
         context["tags"] = labels(context["tags"])
     if "message" in context:
         context["message"] = _message(context["message"])
-    if draft.db is not None:
-        context["db"] = _db(draft.db, settings.long_field_max_length)
-    if draft.http is not None:
-        context["http"] = _http(draft.http, sanitize.names(settings.sanitize_field_names))
-    destination: dict[str, Any] = {}
-    if draft.address:
-        address = text(draft.address)
-        destination["address"] = sanitize.without_userinfo(address) if "@" in address else address
-        if whole(draft.port) and draft.port > 0:
-            destination["port"] = draft.port
-    if draft.exit:
-        kind, name = draft.target()
-        if kind or name:
-            target = {"type": text(kind)}
-            if name:
-                target["name"] = text(name)
-            context["service"] = {"target": target}
-        found = resource(draft.type, kind, name) if draft.resource is None else draft.resource
-        if found:
-            destination["service"] = {"resource": text(found), "name": "", "type": ""}
-    if destination:
-        context["destination"] = destination
-    return context
+    return [f"{quoted(name)}:{dumped(value)}" for name, value in context.items()]
 
 
 def resource(span_type: str, kind: str, name: str) -> str:
@@ -138,28 +157,30 @@ def resource(span_type: str, kind: str, name: str) -> str:
     return name if span_type == "external" else f"{kind}/{name}"
 
 
-def _http(http: dict[str, Any], secret: sanitize.Names) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _http(http: dict[str, Any], secret: sanitize.Names) -> str:
+    found: list[str] = []
     if http.get("url"):
-        found["url"] = long(sanitize.url(text(http["url"], LONG), secret))
+        found.append(f'"url":{quoted(sanitize.url(text(http["url"], LONG), secret), LONG)}')
     if http.get("method"):
-        found["method"] = text(http["method"])
+        found.append(f'"method":{quoted(http["method"])}')
     status = http.get("status_code")
     if whole(status):
         # Both: the server's fallback for the outcome and Kibana still read the deprecated one (spec 31.15).
-        found["status_code"] = status
-        found["response"] = {"status_code": status}
-    return found
+        found.append(f'"status_code":{status},"response":{{"status_code":{status}}}')
+    return f"{{{','.join(found)}}}"
 
 
-def _db(db: dict[str, Any], limit: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _db(db: dict[str, Any], limit: int) -> str:
+    found: list[str] = []
     for key, value in db.items():
         if key == "rows_affected":
             if whole(value):
-                found[key] = value
+                found.append(f'"{key}":{value}')
         elif value is not None:
             long = key == "statement"
-            shown = text(value, limit if long else KEYWORD)
-            found[key] = sanitize.connection(shown, long) if "@" in shown or "=" in shown else shown
-    return found
+            length = limit if long else KEYWORD
+            shown = text(value, length)
+            if "@" in shown or "=" in shown:
+                shown = sanitize.connection(shown, long)
+            found.append(f'"{key}":{quoted(shown, length)}')
+    return f"{{{','.join(found)}}}"

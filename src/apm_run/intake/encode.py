@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apm_run.intake.context import of_event, of_span, otel, resource
 from apm_run.intake.limits import MAX_EVENT_SIZE, TARGET
-from apm_run.intake.plain import line, long, text
+from apm_run.intake.plain import dumped, line, long, parsed, quoted, text
 from apm_run.model import FAILURE
 
 TYPE_CHECKING = False
@@ -13,16 +13,21 @@ if TYPE_CHECKING:
     from typing import Any
 
     Process = Callable[[str, dict[str, Any]], "dict[str, Any] | None"]
+    Lighter = Callable[[dict[str, Any]], dict[str, Any]]
 
 _LOG_KEYWORDS = ("param_message", "level", "logger_name")
 
 
-def _fitting(
-    kind: str,
-    event: dict[str, Any],
-    *lighter: Callable[[dict[str, Any]], dict[str, Any]],
-    process: Process | None = None,
-) -> bytes:
+def _line(kind: str, body: str, *lighter: Lighter, process: Process | None = None) -> bytes:
+    """The line of an event that is JSON already, as :func:`_fitting` has it."""
+    if process is None:
+        found = f'{{"{kind}":{body}}}\n'.encode("utf-8", "replace")
+        if len(found) <= MAX_EVENT_SIZE:
+            return found
+    return _fitting(kind, parsed(body), *lighter, process=process)
+
+
+def _fitting(kind: str, event: dict[str, Any], *lighter: Lighter, process: Process | None = None) -> bytes:
     """The line of an event, over the server's limit (spec 2) with one thing after the other left out.
 
     :param process: makes another event of it, or none at all: then there is no line.
@@ -41,13 +46,14 @@ def _fitting(
     return found
 
 
-def _without(*keys: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _without(*keys: str) -> Lighter:
     return lambda event: {key: value for key, value in event.items() if key not in keys}
 
 
 def transaction_line(ended: Any, spans: list[Any], process: Process | None = None) -> bytes:
     """The line of an ended transaction; a huge one goes without its context."""
-    return _fitting("transaction", transaction(ended, spans), _without("context", "links"), process=process)
+    body = _transaction(ended, ended.outcome) + _end(ended, ended.end_ns, len(spans))
+    return _line("transaction", body, *_LIGHTER_TRANSACTION, process=process)
 
 
 def open_line(running: Any, now: int, process: Process | None = None) -> bytes:
@@ -55,14 +61,13 @@ def open_line(running: Any, now: int, process: Process | None = None) -> bytes:
 
     :param now: of the tracer's clock.
     """
-    event = transaction(running, [])
-    event.update(outcome=FAILURE, duration=(now - running.start_ns) / 1e6)
 
     def unended(kind: str, event: dict[str, Any]) -> dict[str, Any] | None:
         found = event if process is None else process(kind, event)
         return found and _without("duration", "span_count")(found)
 
-    return _fitting("transaction", event, _without("context", "links"), process=unended).removesuffix(b"}}\n")
+    body = _transaction(running, FAILURE) + _end(running, now, 0)
+    return _line("transaction", body, *_LIGHTER_TRANSACTION, process=unended).removesuffix(b"}}\n")
 
 
 def open_end(running: Any, now: int) -> bytes:
@@ -70,16 +75,28 @@ def open_end(running: Any, now: int) -> bytes:
 
     :param now: of the tracer's clock.
     """
+    return f"{_end(running, now, len(running.buffers))}}}\n".encode()
+
+
+def _end(transaction: Any, end_ns: int, spans: int) -> str:
+    """The end of a transaction's event; unsampled ones have no spans.
+
+    :param spans: so many are reported besides those that were handed over before.
+    """
     started = dropped = 0
-    if running.sampled:
-        started, dropped = sum(running.handed_over) + len(running.buffers), running.dropped()
-    duration = (now - running.start_ns) / 1e6
-    return b',"duration":%.3f,"span_count":{"started":%d,"dropped":%d}}}\n' % (duration, started, dropped)
+    if transaction.sampled:
+        started, dropped = spans + sum(transaction.handed_over), transaction.dropped()
+    duration = (end_ns - transaction.start_ns) / 1e6
+    return f',"duration":{duration:.3f},"span_count":{{"started":{started},"dropped":{dropped}}}}}'
 
 
 def span_line(ended: Any, stacktrace: list[dict[str, Any]] | None = None, process: Process | None = None) -> bytes:
     """The line of an ended span; a huge one goes without its stack, then without its context."""
-    return _fitting("span", span(ended, stacktrace), _without("stacktrace"), _without("context"), process=process)
+    return _line("span", _span(ended, stacktrace), *_LIGHTER_SPAN, process=process)
+
+
+_LIGHTER_TRANSACTION = (_without("context", "links"),)
+_LIGHTER_SPAN = (_without("stacktrace"), _without("context"))
 
 
 def error_line(facts: dict[str, Any], process: Process | None = None) -> bytes:
@@ -135,37 +152,31 @@ def _short(event: dict[str, Any], frames: int) -> dict[str, Any]:
     return found
 
 
-def transaction(transaction: Any, spans: list[Any]) -> dict[str, Any]:
-    """The event of an ended transaction; unsampled ones carry neither context nor spans (spec 6)."""
-    event: dict[str, Any] = {
+def _transaction(transaction: Any, outcome: str) -> str:
+    """The event of a transaction, up to its end; unsampled ones carry no context (spec 6)."""
+    sampled = transaction.sampled
+    found = (
         # These two come first: the outbox knows open transactions by their id, and the sender unsampled ones.
-        "id": transaction.id,
-        "sampled": transaction.sampled,
-        "trace_id": transaction.trace_id,
-        "name": text(transaction.name or ""),
-        "type": text(transaction.type or "custom"),
-        "timestamp": transaction.timestamp,
-        "duration": _milliseconds(transaction),
-        "outcome": transaction.outcome,
-        "span_count": {"started": len(spans) + sum(transaction.handed_over), "dropped": transaction.dropped()},
-    }
+        f'{{"id":"{transaction.id}","sampled":{"true" if sampled else "false"},"trace_id":"{transaction.trace_id}"'
+        f',"name":{quoted(transaction.name or "")},"type":{quoted(transaction.type or "custom")}'
+        f',"timestamp":{transaction.timestamp},"outcome":"{outcome}"'
+    )
     if transaction.parent_id is not None:
-        event["parent_id"] = transaction.parent_id
+        found += f',"parent_id":"{transaction.parent_id}"'
     if transaction.sample_rate is not None:
-        event["sample_rate"] = transaction.sample_rate
+        found += f',"sample_rate":{transaction.sample_rate}'
     if transaction.result is not None:
-        event["result"] = text(transaction.result)
+        found += f',"result":{quoted(transaction.result)}'
     if transaction.links:
-        event["links"] = transaction.links
-    if transaction.sampled:
+        found += f',"links":{dumped(transaction.links)}'
+    if sampled:
         if transaction.stats:
-            event["dropped_spans_stats"] = _dropped(transaction.stats)
-        event["context"] = _service(transaction, of_event(transaction.context, "transaction", transaction.settings))
+            found += f',"dropped_spans_stats":{dumped(_dropped(transaction.stats))}'
+        context = _service(transaction, of_event(transaction.context, "transaction", transaction.settings))
+        found += f',"context":{dumped(context)}'
         if transaction.attributes:
-            event["otel"] = otel(transaction.attributes)
-    else:
-        event["span_count"] = {"started": 0, "dropped": 0}
-    return event
+            found += f',"otel":{dumped(otel(transaction.attributes))}'
+    return found
 
 
 def _dropped(stats: dict[tuple[str, str, str, str], list[int]]) -> list[dict[str, Any]]:
@@ -199,45 +210,37 @@ def _service(transaction: Any, context: dict[str, Any]) -> dict[str, Any]:
     return {**context, "service": {**context.get("service", {}), "framework": framework}}
 
 
-def span(span: Any, stacktrace: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def _span(span: Any, stacktrace: list[dict[str, Any]] | None) -> str:
     """The event of an ended span, its service target inferred (spec 7, 19)."""
     draft = span.draft
     transaction = span.transaction
-    event: dict[str, Any] = {
-        "id": span.id,
-        "trace_id": transaction.trace_id,
-        "transaction_id": transaction.id,
-        "parent_id": span.parent_id,
-        "name": text(draft.name or "unnamed"),
-        "type": text(draft.type or "custom"),
-        "timestamp": span.timestamp,
-        "duration": _milliseconds(span),
-        "outcome": span.outcome,
-        "sync": span.sync,
-    }
+    found = (
+        f'{{"id":"{span.id}","trace_id":"{transaction.trace_id}","transaction_id":"{transaction.id}"'
+        f',"parent_id":"{span.parent.id}","name":{quoted(draft.name or "unnamed")}'
+        f',"type":{quoted(draft.type or "custom")},"timestamp":{span.timestamp}'
+        f',"duration":{(span.end_ns - span.start_ns) / 1e6:.3f}'
+        f',"outcome":"{span.outcome}","sync":{"true" if span.sync else "false"}'
+    )
     if transaction.sample_rate is not None:
-        event["sample_rate"] = transaction.sample_rate
+        found += f',"sample_rate":{transaction.sample_rate}'
     if draft.subtype is not None:
-        event["subtype"] = text(draft.subtype)
+        found += f',"subtype":{quoted(draft.subtype)}'
     if draft.action is not None:
-        event["action"] = text(draft.action)
-    context = of_span(draft, transaction.tracer.settings)
-    service = transaction.context.get("service")
-    if service:  # the user has said that the transaction is another service's
-        context["service"] = {**service, **context.get("service", {})}
-    if span.links:
-        event["links"] = span.links
+        found += f',"action":{quoted(draft.action)}'
+    context = of_span(draft, transaction)
     if context:
-        event["context"] = context
+        found += f',"context":{{{context}}}'
+    if span.links:
+        found += f',"links":{dumped(span.links)}'
     if transaction.attributes or draft.attributes:
-        event["otel"] = otel({**(transaction.attributes or {}), **(draft.attributes or {})})
+        found += f',"otel":{dumped(otel({**(transaction.attributes or {}), **(draft.attributes or {})}))}'
     if stacktrace:
-        event["stacktrace"] = stacktrace
+        found += f',"stacktrace":{dumped(stacktrace)}'
     composite = span.composite
     if composite is not None:
-        summed = round(composite.sum_ns / 1e6, 3)
-        event["composite"] = {"count": composite.count, "sum": summed, "compression_strategy": composite.strategy}
-    return event
+        strategy, summed = composite.strategy, composite.sum_ns / 1e6
+        found += f',"composite":{{"count":{composite.count},"sum":{summed:.3f},"compression_strategy":"{strategy}"}}'
+    return found + "}"
 
 
 def error(error: dict[str, Any]) -> dict[str, Any]:
@@ -276,8 +279,3 @@ def _exception(found: dict[str, Any]) -> dict[str, Any]:
     if "cause" in found:
         event["cause"] = [_exception(cause) for cause in found["cause"]]
     return event
-
-
-def _milliseconds(timed: Any) -> float:
-    duration: float = round((timed.end_ns - timed.start_ns) / 1e6, 3)
-    return duration

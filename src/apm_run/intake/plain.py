@@ -4,7 +4,7 @@ value would cost the whole event.
 
 from __future__ import annotations
 
-from _json import encode_basestring, make_encoder
+from _json import encode_basestring, make_encoder, make_scanner
 
 from apm_run.intake.limits import KEYWORD, LONG, cut
 
@@ -29,12 +29,38 @@ def line(kind: str, event: dict[str, Any]) -> bytes:
 
     :param kind: the root key: ``transaction``, ``span``, ``error``, ``metricset``, ``log``, ``metadata``.
     """
-    try:
-        body = "".join(_json(event, 0))
-    except Exception:  # NaN, an endless structure, a key of another type: rare, so that it may take its time
-        body = "".join(_json(mended(event, 0), 0))
     # Half a surrogate pair, as in an undecodable file name, becomes a question mark.
-    return f'{{"{kind}":{body}}}\n'.encode("utf-8", "replace")
+    return f'{{"{kind}":{dumped(event)}}}\n'.encode("utf-8", "replace")
+
+
+def dumped(value: Any) -> str:
+    """A value as JSON."""
+    try:
+        return "".join(_json(value, 0))
+    except Exception:  # NaN, an endless structure, a key of another type: rare, so that it may take its time
+        return "".join(_json(mended(value, 0), 0))
+
+
+def quoted(value: Any, limit: int = KEYWORD) -> str:
+    """A value as a string of JSON of at most ``limit`` code points."""
+    if value.__class__ is not str:
+        value = _text(value)
+    return encode_basestring(value if len(value) <= limit else cut(value, limit))
+
+
+class _Scanning:
+    """What the scanner behind ``json`` asks of a decoder."""
+
+    strict = False
+    object_hook = object_pairs_hook = parse_constant = None
+    parse_float = float
+    parse_int = int
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """An object from JSON that is known to be whole."""
+    found: dict[str, Any] = make_scanner(_Scanning)(text, 0)[0]  # type: ignore[arg-type]
+    return found
 
 
 def text(value: Any, limit: int = KEYWORD) -> str:

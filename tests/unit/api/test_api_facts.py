@@ -9,6 +9,7 @@ from enum import IntEnum
 from functools import partial
 
 import pytest
+from tests import encoded
 from tests.engine import Engine
 from tests.receiver import objections
 
@@ -205,7 +206,7 @@ def test_threads_may_label_at_once_and_while_it_is_encoded(engine, request):
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            encode.transaction(transaction._item, [])
+            encoded.transaction(transaction._item, [])
         for thread in threads:
             thread.join()
     assert len(transaction._item.context["tags"]) == 8000

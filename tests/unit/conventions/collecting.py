@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests import encoded
 from tests.receiver import objections
 
 from apm_run import config
@@ -22,12 +23,12 @@ class Collecting:
         self.tracer = Tracer(settings, self, seed=1)
 
     def transaction(self, transaction, spans):
-        self.transactions.append(self._judged("transaction", encode.transaction(transaction, spans)))
-        self.spans += [self._judged("span", encode.span(span)) for span in spans]
+        self.transactions.append(self._judged("transaction", encoded.transaction(transaction, spans)))
+        self.spans += [self._judged("span", encoded.span(span)) for span in spans]
         self.errors += [self._judged("error", encode.error(error)) for error in transaction.errors]
 
     def span(self, span):
-        self.spans.append(self._judged("span", encode.span(span)))
+        self.spans.append(self._judged("span", encoded.span(span)))
 
     def begun(self, job=False):
         pass
@@ -36,7 +37,7 @@ class Collecting:
         self._judged("metricset", event)
 
     def open(self, transaction, spans, errors, now, anew):
-        self.spans += [self._judged("span", encode.span(span)) for span in spans]
+        self.spans += [self._judged("span", encoded.span(span)) for span in spans]
         self.errors += [self._judged("error", encode.error(error)) for error in errors]
 
     def error(self, error):

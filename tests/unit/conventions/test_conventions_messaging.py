@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests import encoded
 from tests.engine import Engine, settings
 
 from apm_run import guard
 from apm_run.conventions import messaging
 from apm_run.instrument import entries
-from apm_run.intake import encode
 from apm_run.intake.context import of_event
 from apm_run.propagation import incoming
 
@@ -179,7 +179,7 @@ def begun(draft, **options):
     engine = Engine(**options)
     transaction = entries.begin(engine.tracer, draft)
     entries.end(transaction)
-    return encode.transaction(transaction, [])
+    return encoded.transaction(transaction, [])
 
 
 def test_18_3_a_single_message_is_the_parent():

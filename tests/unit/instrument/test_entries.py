@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests import encoded
 from tests.engine import Engine, running, work_span
 
-from apm_run.intake import encode
 from apm_run.model import SpanDraft, TransactionDraft
 from apm_run.tracer import current
 
@@ -48,7 +48,7 @@ def test_links_of_a_span(engine):
     receive = engine.wrap(lambda: 1, lambda call: SpanDraft("RECEIVE", "messaging", "kafka", links=[PARENT]))
     with engine.transaction() as transaction:
         receive()
-    event = encode.span(engine.one_span(transaction))
+    event = encoded.span(engine.one_span(transaction))
     assert event["links"] == [{"trace_id": "a" * 32, "span_id": "b" * 16}]
 
 
@@ -60,7 +60,7 @@ def test_framework_and_message(engine):
         "body": "b" * 20_000,
         "headers": {"a": 1},
     }
-    event = encode.transaction(
+    event = encoded.transaction(
         run(engine, TransactionDraft("j", "messaging", message=message, framework=("K", ""))), []
     )
     assert event["context"]["service"] == {"framework": {"name": "K"}}
@@ -74,7 +74,7 @@ def test_message_without_anything(engine, message):
     draft = SpanDraft("SEND", "messaging", "kafka", message=message)
     with engine.transaction() as transaction:
         engine.wrap(lambda: 1, lambda call: draft)()
-    assert encode.span(engine.one_span(transaction))["context"]["message"] == {}
+    assert encoded.span(engine.one_span(transaction))["context"]["message"] == {}
 
 
 def test_message_of_an_unsampled_one():
@@ -95,7 +95,7 @@ def test_attributes_of_a_span(engine):
 
     with engine.transaction() as transaction:
         engine.wrap(lambda: 1, describe)()
-    assert encode.span(engine.one_span(transaction))["otel"] == {"attributes": {"aws.s3.bucket": "b"}}
+    assert encoded.span(engine.one_span(transaction))["otel"] == {"attributes": {"aws.s3.bucket": "b"}}
 
 
 def observed(**said):

@@ -14,6 +14,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import encoded
 from tests.engine import Engine
 from tests.receiver import objections
 
@@ -346,8 +347,8 @@ def test_22_a_body_of_any_bytes(data, kind, parameter, times):
 
 FIXED = Engine()
 EVENTS = {
-    "transaction": encode.transaction(ended(FIXED, {})[0], []),
-    "span": encode.span(ended(FIXED, {}, SpanDraft("x", "custom"))[1]),
+    "transaction": encoded.transaction(ended(FIXED, {})[0], []),
+    "span": encoded.span(ended(FIXED, {}, SpanDraft("x", "custom"))[1]),
     "error": {"id": "ab" * 16, "exception": {"message": "x"}},
     "metricset": {"samples": {"a": {"value": 1}}},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests import encoded
 from tests.engine import Engine, exit_span, running
 from tests.receiver import objections
 
@@ -21,7 +22,7 @@ def incoming(state: str = "es=s:0.5", sampled: bool = True) -> TraceContext:
 
 def wire(engine: Engine, transaction: Any) -> dict[str, Any]:
     """The event of an ended transaction."""
-    event = encode.transaction(transaction, engine.sink.spans(transaction))
+    event = encoded.transaction(transaction, engine.sink.spans(transaction))
     assert not objections("transaction", event)
     return event
 
@@ -49,7 +50,7 @@ def test_13_sample_rate_on_every_sampled_transaction_and_span():
             break
     event = wire(engine, transaction)
     (span,) = engine.sink.spans(transaction)
-    assert (event["sampled"], event["sample_rate"], encode.span(span)["sample_rate"]) == (True, 0.5, 0.5)
+    assert (event["sampled"], event["sample_rate"], encoded.span(span)["sample_rate"]) == (True, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(("state", "rate"), [("es=s:0.25", 0.25), ("", None), ("es=s:2", None), ("a=b", None)])
@@ -58,7 +59,7 @@ def test_13_a_transaction_that_is_no_root_has_the_rate_of_the_tracestate_or_none
     with engine.transaction(context=incoming(state)) as transaction:
         engine.wrap(lambda: None)()
     (span,) = engine.sink.spans(transaction)
-    assert wire(engine, transaction).get("sample_rate") == encode.span(span).get("sample_rate") == rate
+    assert wire(engine, transaction).get("sample_rate") == encoded.span(span).get("sample_rate") == rate
 
 
 @pytest.mark.parametrize("context", [None, incoming(sampled=False), incoming("", sampled=False)])
@@ -172,7 +173,7 @@ def test_15_baggage_to_attach(patterns, shown):
         transaction.context["tags"] = {"own": "1", "baggage.x": "the user's"}
         transaction.capture(ValueError("x"), handled=True)
         sent = engine.tracer.headers(transaction)
-    span = encode.span(*engine.sink.spans(transaction))
+    span = encoded.span(*engine.sink.spans(transaction))
     error = encode.error(*transaction.errors)
     assert not objections("span", span) + objections("error", error)
     assert wire(engine, transaction).get("otel", {}).get("attributes", {}) == shown
@@ -199,5 +200,5 @@ def test_15_without_baggage_nothing_is_said_of_it():
         transaction.capture(ValueError("x"), handled=True)
         assert "baggage" not in engine.tracer.headers(transaction)
     assert "otel" not in wire(engine, transaction)
-    assert "otel" not in encode.span(*engine.sink.spans(transaction))
+    assert "otel" not in encoded.span(*engine.sink.spans(transaction))
     assert "tags" not in encode.error(*transaction.errors)["context"]

@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 
 import pytest
+from tests import encoded
 from tests.engine import Engine
 from tests.receiver import objections
 
@@ -41,9 +42,9 @@ def ended(engine, transaction):
     """The event of a transaction and those of its spans, valid ones."""
     engine.tracer.end_transaction(transaction)
     ((found, spans),) = [one for one in engine.sink.transactions if one[0] is transaction]
-    event = encode.transaction(found, spans)
+    event = encoded.transaction(found, spans)
     assert objections("transaction", event) == []
-    events = [encode.span(span) for span in spans]
+    events = [encoded.span(span) for span in spans]
     for one in events:
         assert objections("span", one) == []
     return event, events

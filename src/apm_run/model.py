@@ -78,8 +78,8 @@ class SpanDraft:
     """What a ``describe`` function says of a call: the facts of the span that is to be (spec 7)."""
 
     __slots__ = (
-        "action", "address", "attributes", "context", "db", "exit", "http", "links", "name", "outcome", "port",
-        "resource", "sealed", "subtype", "target_name", "target_type", "type",
+        "action", "address", "attributes", "context", "db", "encoded", "exit", "http", "links", "name", "outcome",
+        "port", "resource", "sealed", "subtype", "target_name", "target_type", "type",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +128,8 @@ class SpanDraft:
         self.target_name: str | None = None
         #: ``destination.service.resource``, where the user names another; empty: there is none.
         self.resource: str | None = None
+        #: Of a draft that many spans share, which is never changed: the settings it was encoded with, and how.
+        self.encoded: tuple[Any, str] | None = None
 
     def target(self) -> tuple[str, str]:
         """Type and name (or ``""``) of the service target of an exit span (spec 19); what was set explicitly wins."""
@@ -153,6 +155,8 @@ class SpanDraft:
 
     def alike(self, other: SpanDraft) -> bool:
         """Whether both are of the same kind (spec 20.3)."""
+        if self is other:
+            return True
         if self.type != other.type or self.subtype != other.subtype:
             return False
         if self.db is None or other.db is None or self.target_name is not None or other.target_name is not None:
@@ -160,12 +164,13 @@ class SpanDraft:
         # The usual case, for which nothing need be made.
         return self.target_type == other.target_type and self.db.get("instance") == other.db.get("instance")
 
-    def renamed(self, name: str) -> SpanDraft:
-        """A copy with another name."""
-        copy = SpanDraft.__new__(SpanDraft)
-        for slot in SpanDraft.__slots__:
-            setattr(copy, slot, getattr(self, slot))
-        copy.name = name
+    def copy(self) -> SpanDraft:
+        """A draft of the same facts, to be changed."""
+        copy = SpanDraft(self.name, self.type, self.subtype, self.action, exit=self.exit, http=self.http)
+        copy.db = None if self.db is None else dict(self.db)
+        copy.address, copy.port, copy.links, copy.sealed = self.address, self.port, self.links, self.sealed
+        copy.context, copy.attributes, copy.outcome = self.context, self.attributes, self.outcome
+        copy.target_type, copy.target_name, copy.resource = self.target_type, self.target_name, self.resource
         return copy
 
 

@@ -128,7 +128,7 @@ def put(item: Item, field: str, value: object) -> None:
         convert.misused(field, value, "outcome: success, failure or unknown")
         return
     if isinstance(item, Span):
-        setattr(item if field == "outcome" else item.draft, field, found)
+        setattr(item if field == "outcome" else item.own(), field, found)
         return
     setattr(item, field, found)
     if field == "name":
@@ -144,7 +144,7 @@ def told(item: Item, field: str) -> str | None:
 
 def _add(item: Item, part: str, facts: dict[str, Any]) -> None:
     """Add to a part of the context; None takes back. Threads may do so at once, and while it is encoded."""
-    owner = item.draft if isinstance(item, Span) else item
+    owner = item.own() if isinstance(item, Span) else item
     if owner.context is None:
         owner.context = {}
     found = owner.context.setdefault(part, {})
@@ -210,7 +210,7 @@ def set_baggage(item: Transaction, key: object, value: object) -> None:
 @guarded
 def set_target(item: Span, type: object, name: object) -> None:
     """Set the service target; both empty: there is none."""
-    draft = item.draft
+    draft = item.own()
     draft.target_type = convert.text("target type", type) or ""
     draft.target_name = convert.text("target name", name) or ""
 
@@ -218,7 +218,7 @@ def set_target(item: Span, type: object, name: object) -> None:
 @guarded
 def set_resource(item: Span, resource: object) -> None:
     """Set ``destination.service.resource``, and the target where the user has not done so (spec 19)."""
-    draft = item.draft
+    draft = item.own()
     draft.resource = convert.text("resource", resource) or ""
     if draft.resource and draft.target_type is None:
         draft.target_type, draft.target_name = "", draft.resource
@@ -227,14 +227,16 @@ def set_resource(item: Span, resource: object) -> None:
 @guarded
 def set_destination(item: Span, address: object, port: object) -> None:
     """Set where the call has gone to."""
-    item.draft.address = convert.text("address", address)
-    item.draft.port = convert.whole("port", port)
+    draft = item.own()
+    draft.address = convert.text("address", address)
+    draft.port = convert.whole("port", port)
 
 
 @guarded
 def set_db(item: Span, **facts: object) -> None:
     """Say what was asked of a database."""
-    db = item.draft.db = dict(item.draft.db or {})
+    draft = item.own()
+    db = draft.db = dict(draft.db or {})
     rows = convert.whole("rows_affected", facts.pop("rows_affected"))
     if rows is not None:
         db["rows_affected"] = rows

@@ -12,8 +12,17 @@ if TYPE_CHECKING:
 
     from apm_run.model import Call
 
+    Facts = tuple[str | None, str | None, str | None, int | None]
+
 #: How the names of statements that change rows begin: for others a driver's row count is the size of a result.
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE")
+
+#: Characters that the statements which are remembered may have in all, each counted with what it costs besides.
+_BUDGET = 500_000
+_ENTRY = 800
+#: What kind of database a statement is for, where that is, and its text -> the facts of all its spans.
+_drafts: dict[tuple[str, Facts, str], SpanDraft] = {}
+_room = [_BUDGET]
 
 
 def text(sql: object) -> str | None:
@@ -32,7 +41,7 @@ def text(sql: object) -> str | None:
 class Place:
     """Where a connection leads: what is known of it, the rest is None."""
 
-    __slots__ = ("address", "instance", "port", "user")
+    __slots__ = ("address", "facts", "instance", "port", "user")
 
     def __init__(self, instance: object, user: object, address: object, port: object) -> None:
         """Keep what is of the right type.
@@ -45,6 +54,7 @@ class Place:
         address = address if type(address) is str else text(address)
         self.address = None if not address or address[0] in "/@" else address
         self.port = port if type(port) is int and port > 0 and self.address else None
+        self.facts: Facts = (self.instance, self.user, self.address, self.port)
 
     def fill(self, draft: SpanDraft) -> SpanDraft:
         """Say it of a span."""
@@ -62,33 +72,43 @@ class Place:
 NOWHERE = Place(None, None, None, None)
 
 
-def statement(
-    subtype: str,
-    sql: Any,
-    *,
-    instance: str | None = None,
-    address: str | None = None,
-    port: int | None = None,
-) -> SpanDraft | None:
-    """A span for an SQL statement; None for what is no text, which the driver will refuse.
-
-    :param instance: the current database, where there is one.
-    """
-    sql = sql if type(sql) is str else str.__str__(sql) if isinstance(sql, str) else None
-    if sql is None:
-        return None
-    db: dict[str, Any] = {"type": "sql", "statement": cut(sql, LIMIT)}
-    if instance:
-        db["instance"] = instance
-    return SpanDraft(signature(sql), "db", subtype, "query", db=db, address=address, port=port)
+def statement(subtype: str, sql: Any) -> SpanDraft | None:
+    """A span for an SQL statement of a database in a file; None for what is no text, which the driver will refuse."""
+    if sql.__class__ is not str:
+        sql = str.__str__(sql) if isinstance(sql, str) else None
+    return executed(subtype, sql, NOWHERE)
 
 
 def executed(subtype: str, sql: str | None, place: Place) -> SpanDraft | None:
-    """A span for an SQL statement of a connection, from :func:`text` or its like."""
+    """A span for an SQL statement of a connection, from :func:`text` or its like.
+
+    One draft serves all spans of a statement; but for those that change rows, whose number differs.
+    """
     if sql is None:
         return None
-    db: dict[str, Any] = {"type": "sql", "statement": cut(sql, LIMIT)}
-    return place.fill(SpanDraft(signature(sql), "db", subtype, "query", db=db))
+    # One character over the limit says that there is more text, and keeps a cut statement apart from a whole one.
+    head = sql if len(sql) <= LIMIT else sql[: LIMIT + 1]
+    key = (subtype, place.facts, head)
+    found = _drafts.get(key)
+    if found is None:
+        db = {"type": "sql", "statement": cut(head, LIMIT)}
+        found = place.fill(SpanDraft(signature(head), "db", subtype, "query", db=db))
+        _remember(key, found)
+    if found.encoded is None:
+        return place.fill(SpanDraft(found.name, "db", subtype, "query", db=dict(found.db or {})))
+    return found
+
+
+def _remember(key: tuple[str, Facts, str], draft: SpanDraft) -> None:
+    if not draft.name.startswith(_CHANGING):
+        draft.encoded = (None, "")
+    # Emptied as a whole: the statements in use come back within microseconds, and no order must be kept.
+    size = 2 * len(key[2]) + _ENTRY  # as it is, and encoded
+    _room[0] -= size
+    if _room[0] < 0:
+        _drafts.clear()
+        _room[0] = _BUDGET - size
+    _drafts[key] = draft
 
 
 def query(call: Call, *names: str) -> str | None:

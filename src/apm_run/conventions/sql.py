@@ -22,10 +22,6 @@ LIMIT = 10_000
 #: then may be a megabyte of noise, which shall not cost the program a millisecond.
 STEPS = 1200
 
-#: Characters that the kept statements may have in all, each counted with what it costs besides.
-_BUDGET = 500_000
-_ENTRY = 200
-
 _IDENT, _STRING, _NUMBER, _OTHER, _CUT = "ident", "string", "number", "other", "cut"
 _LPAREN, _RPAREN, _PERIOD = "(", ")", "."
 _KEYWORDS = frozenset(
@@ -33,40 +29,15 @@ _KEYWORDS = frozenset(
 ) | {"UPDATE"}
 _QUOTES = {"`": "`", '"': '"', "[": "]"}
 
-_kept: dict[str, str] = {}
-_room = [_BUDGET]
-
 
 def signature(sql: str) -> str:
-    """``SELECT FROM table``, ``INSERT INTO table`` and so on; the verb alone on any doubt, ``""`` for a blank one.
-
-    :param sql: an exact ``str``: a subclass could bring a hash of its own.
-    """
-    # One character over the limit says that there is more text, and keeps a cut statement apart from a whole one.
-    head = sql if len(sql) <= LIMIT else sql[: LIMIT + 1]
-    found = _kept.get(head)
-    if found is None:
-        found = _signature(head)
-        _keep(head, found)
-    return found
-
-
-def _keep(head: str, found: str) -> None:
-    # Emptied as a whole: the statements in use come back within microseconds, and no order must be kept.
-    _room[0] -= len(head) + _ENTRY
-    if _room[0] < 0:
-        _kept.clear()
-        _room[0] = _BUDGET - len(head) - _ENTRY
-    _kept[head] = found
-
-
-def _signature(head: str) -> str:
-    tokens = _tokens(head[:LIMIT], len(head) > LIMIT)
+    """``SELECT FROM table``, ``INSERT INTO table`` and so on; the verb alone on any doubt, ``""`` for a blank one."""
+    tokens = _tokens(sql[:LIMIT], len(sql) > LIMIT)
     kind, text = next(tokens, (_OTHER, ""))
     verb = text.upper()
     rule = _RULES.get(kind)
     name = rule(tokens) if rule is not None else None
-    # What is kept is the span's name as it is sent.
+    # The span's name as it is sent.
     return cut_name(f"{verb} {name}" if name else verb)
 
 

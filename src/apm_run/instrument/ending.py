@@ -115,6 +115,6 @@ class End:
         known, self._known = self._known, None
         opened, self._opened = self._opened, None
         if not self._called and opened.draft.outcome is None:
-            opened.draft.outcome = UNKNOWN
+            opened.own().outcome = UNKNOWN
         result = None if known is None else known()
         self.interceptor.close(opened, Call(self._original, (), {}), result, here=False)

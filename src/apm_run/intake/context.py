@@ -10,6 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+#: Of a whole number, whatever its own type has to say of it.
+_digits = int.__repr__
+
 
 def otel(attributes: dict[str, str]) -> dict[str, Any]:
     """``otel``: attributes by flat names with dots."""
@@ -99,11 +102,12 @@ def _headers(headers: dict[Any, Any]) -> dict[str, Any]:
     return found
 
 
-def of_span(draft: Any, transaction: Any) -> str:
-    """The members of the context of a span, its service target and destination inferred (spec 19)."""
-    settings = transaction.tracer.settings
+def of_span(draft: Any, settings: Any, service: dict[str, Any] | None) -> str:
+    """The members of the context of a span, its service target and destination inferred (spec 19).
+
+    :param service: ``context.service``, where it is another than this one.
+    """
     found: list[str] = []
-    service = transaction.context.get("service")  # the user has said that the transaction is another service's
     members = dict(service) if service else {}
     if draft.context:
         found += _told(dict(draft.context), members)
@@ -116,7 +120,7 @@ def of_span(draft: Any, transaction: Any) -> str:
         address = text(draft.address)
         reached.append(f'"address":{quoted(sanitize.without_userinfo(address) if "@" in address else address)}')
         if whole(draft.port) and draft.port > 0:
-            reached.append(f'"port":{draft.port}')
+            reached.append(f'"port":{_digits(draft.port)}')
     target = ""
     if draft.exit:
         kind, name = draft.target()
@@ -166,7 +170,8 @@ def _http(http: dict[str, Any], secret: sanitize.Names) -> str:
     status = http.get("status_code")
     if whole(status):
         # Both: the server's fallback for the outcome and Kibana still read the deprecated one (spec 31.15).
-        found.append(f'"status_code":{status},"response":{{"status_code":{status}}}')
+        code = _digits(status)
+        found.append(f'"status_code":{code},"response":{{"status_code":{code}}}')
     return f"{{{','.join(found)}}}"
 
 
@@ -175,7 +180,7 @@ def _db(db: dict[str, Any], limit: int) -> str:
     for key, value in db.items():
         if key == "rows_affected":
             if whole(value):
-                found.append(f'"{key}":{value}')
+                found.append(f'"{key}":{_digits(value)}')
         elif value is not None:
             long = key == "statement"
             length = limit if long else KEYWORD

@@ -211,25 +211,17 @@ def _service(transaction: Any, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _span(span: Any, stacktrace: list[dict[str, Any]] | None) -> str:
-    """The event of an ended span, its service target inferred (spec 7, 19)."""
+    """The event of an ended span (spec 7)."""
     draft = span.draft
     transaction = span.transaction
     found = (
         f'{{"id":"{span.id}","trace_id":"{transaction.trace_id}","transaction_id":"{transaction.id}"'
-        f',"parent_id":"{span.parent.id}","name":{quoted(draft.name or "unnamed")}'
-        f',"type":{quoted(draft.type or "custom")},"timestamp":{span.timestamp}'
-        f',"duration":{(span.end_ns - span.start_ns) / 1e6:.3f}'
-        f',"outcome":"{span.outcome}","sync":{"true" if span.sync else "false"}'
+        f',"parent_id":"{span.parent.id}","timestamp":{span.timestamp}'
+        f',"duration":{(span.end_ns - span.start_ns) / 1e6:.3f},"outcome":"{span.outcome}"'
+        f',"sync":{"true" if span.sync else "false"}{_drafted(draft, transaction)}'
     )
     if transaction.sample_rate is not None:
         found += f',"sample_rate":{transaction.sample_rate}'
-    if draft.subtype is not None:
-        found += f',"subtype":{quoted(draft.subtype)}'
-    if draft.action is not None:
-        found += f',"action":{quoted(draft.action)}'
-    context = of_span(draft, transaction)
-    if context:
-        found += f',"context":{{{context}}}'
     if span.links:
         found += f',"links":{dumped(span.links)}'
     if transaction.attributes or draft.attributes:
@@ -241,6 +233,27 @@ def _span(span: Any, stacktrace: list[dict[str, Any]] | None) -> str:
         strategy, summed = composite.strategy, composite.sum_ns / 1e6
         found += f',"composite":{{"count":{composite.count},"sum":{summed:.3f},"compression_strategy":"{strategy}"}}'
     return found + "}"
+
+
+def _drafted(draft: Any, transaction: Any) -> str:
+    """The members of a span's event that follow from its draft; those of a shared one are made once."""
+    settings = transaction.tracer.settings
+    service = transaction.context.get("service")  # the user has said that the transaction is another service's
+    shared = draft.encoded
+    if shared is not None and shared[0] is settings and service is None:
+        made: str = shared[1]
+        return made
+    found = f',"name":{quoted(draft.name or "unnamed")},"type":{quoted(draft.type or "custom")}'
+    if draft.subtype is not None:
+        found += f',"subtype":{quoted(draft.subtype)}'
+    if draft.action is not None:
+        found += f',"action":{quoted(draft.action)}'
+    context = of_span(draft, settings, service)
+    if context:
+        found += f',"context":{{{context}}}'
+    if shared is not None and service is None:
+        draft.encoded = (settings, found)
+    return found
 
 
 def error(error: dict[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def failing(transaction: Transaction | None, running: Span | Transaction | None)
     if not isinstance(running, Span) or running.transaction is not transaction or running.end_ns:
         return None
     if running.draft.outcome is None:
-        running.draft.outcome = FAILURE
+        running.own().outcome = FAILURE
     return running
 
 

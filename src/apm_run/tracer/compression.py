@@ -31,7 +31,7 @@ def absorb(held: Span, span: Span, settings: Settings) -> bool:
     """
     first, draft = held.draft, span.draft
     composite = held.composite
-    same = first.name == draft.name
+    same = first is draft or first.name == draft.name
     exact = same if composite is None else composite.strategy == EXACT
     if exact and not same:
         return False
@@ -49,7 +49,8 @@ def absorb(held: Span, span: Span, settings: Settings) -> bool:
     if composite is None:
         composite = held.composite = Composite(EXACT if exact else SAME_KIND, before)
         if not exact:
-            held.draft = first.renamed(f"Calls to {'/'.join(filter(None, first.target())) or 'unknown'}")
+            held.draft = first.copy()
+            held.draft.name = f"Calls to {'/'.join(filter(None, first.target())) or 'unknown'}"
     composite.count += 1
     composite.sum_ns += duration
     held.end_ns = span.end_ns

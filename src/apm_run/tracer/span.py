@@ -62,6 +62,12 @@ class Span:
         """16 hex."""
         return self.parent.id
 
+    def own(self) -> SpanDraft:
+        """Its draft, to be changed: one that is shared with others is copied first."""
+        if self.draft.encoded is not None:
+            self.draft = self.draft.copy()
+        return self.draft
+
     @property
     def light(self) -> bool:
         """Whether it may become part of another, or be dropped for being short (spec 20.2, 20.3)."""

@@ -256,8 +256,18 @@ def test_24_2_a_metricset_of_any_names(name, kind, span_type, subtype):
 # What the program says by the API
 
 
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+def test_26_one_odd_value_said_of_everything(value):
+    said([value] * 24)
+
+
 @given(st.lists(ANY, min_size=24, max_size=24))
 def test_26_whatever_is_said_of_a_transaction_and_a_span(values):
+    said(values)
+
+
+def said(values):
+    """Say it all, and judge what would be sent."""
     (name, kind, result, key, label, custom, *user, service, version, bag, said, place, message) = values[:16]
     engine = Engine()
     transaction = engine.begin("name")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from itertools import repeat
 from time import perf_counter
 
 import pytest
@@ -273,13 +274,20 @@ PARTS = [
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("verb", ["SELECT ", "UPDATE ", "INSERT INTO t VALUES "])
 def test_a_megabyte_takes_less_than_a_millisecond(verb, part):
+    """Measured in what a millisecond is to an idle machine: the time that a loop of 15,000 turns takes."""
     statement = verb + part * (1_000_000 // len(part))
-    best = 1.0
-    for _ in range(20):
+    best = millisecond = 1.0
+    for number in range(200):
         began = perf_counter()
         signature(statement)
-        best = min(best, perf_counter() - began)
-    assert best < 1e-3
+        between = perf_counter()
+        for _ in repeat(None, 15_000):
+            divmod(7, 3)
+        best = min(best, between - began)
+        millisecond = min(millisecond, perf_counter() - between)
+        if number >= 5 and best < millisecond:
+            break
+    assert best < millisecond
 
 
 SQL = st.one_of(

@@ -126,7 +126,9 @@ def with_headers(headers: Any, add: Mapping[str, str]) -> Any | None:
     known = kind.__module__.partition(".")[0] in _KNOWN and hasattr(kind, "copy") and hasattr(kind, "items")
     if kind is not dict and not known:
         return None
-    lack = Lack(headers.items(), add)
+    # httpx would put its headers together anew to show them as text.
+    raw = getattr(headers, "raw", None)
+    lack = Lack(headers.items() if raw is None else raw, add)
     if not lack.headers:
         return None
     found = headers.copy()
@@ -135,6 +137,8 @@ def with_headers(headers: Any, add: Mapping[str, str]) -> Any | None:
             key, own = lack.own[-1]
             if len(lack.own) > 1 and not isinstance(headers, dict):  # it ignores case, and gives all of them one name
                 own = ",".join([_decoded(value) for _, value in lack.own])
+            if raw is not None:
+                key, own = _decoded(key), _decoded(own)
             found[key] = _appended(own, value)
         else:
             found[name] = value

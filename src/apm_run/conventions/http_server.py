@@ -10,7 +10,7 @@ from apm_run import propagation, sanitize
 from apm_run.config.wildcard import any_match
 from apm_run.guard import failed
 from apm_run.intake.limits import KEYWORD, cut
-from apm_run.intake.plain import Shown
+from apm_run.intake.plain import Shown, text
 from apm_run.model import FAILURE, SUCCESS
 from apm_run.tracer import current
 from apm_run.tracer.errors import single
@@ -119,7 +119,7 @@ def request(
 
     :param remote_address: the peer of the socket, never what a header says.
     """
-    found: dict[str, Any] = {"method": cut(method), "url": url}
+    found: dict[str, Any] = Shown(method=text(method), url=url)
     if isinstance(http_version, str) and http_version:
         found["http_version"] = cut(http_version)
     if isinstance(remote_address, str) and remote_address:
@@ -205,7 +205,7 @@ def answer(
     :param status: None where none is known: the outcome then follows from the errors.
     """
     if transaction.sampled:
-        response: dict[str, Any] = {}
+        response: dict[str, Any] = Shown()
         if status is not None:
             response["status_code"] = status
         if headers is not None:

@@ -16,9 +16,10 @@ def route(call: Call, transaction: CurrentTransaction) -> None:
     """Name the request by the rule that has matched; where none has, it keeps its name."""
     from flask import request
 
-    rule = request.url_rule
-    if rule is not None:
-        http_server.name(transaction, request.method, rule.rule)
+    proxy: Any = request
+    running = proxy._get_current_object()  # once, and not for each attribute
+    if running.url_rule is not None:
+        http_server.name(transaction, running.method, running.url_rule.rule)
 
 
 def unhandled(call: Call, transaction: CurrentTransaction) -> None:

@@ -28,7 +28,7 @@ def of_event(context: dict[str, Any], kind: str, settings: Any = None) -> dict[s
     found = dict(context)
     if "tags" in found:
         found["tags"] = labels(found["tags"])
-    if "request" in found:
+    if "request" in found and (found["request"].__class__ is not Shown or "body" in found["request"]):
         found["request"] = request = dict(found["request"])
         request["method"] = text(request.get("method", ""))
         if "url" in request:
@@ -37,7 +37,7 @@ def of_event(context: dict[str, Any], kind: str, settings: Any = None) -> dict[s
             request["headers"] = _headers(request["headers"])
         if "body" in request:
             _show_body(request, kind)
-    if "response" in found:
+    if "response" in found and found["response"].__class__ is not Shown:
         found["response"] = response = dict(found["response"])
         if not whole(response.get("status_code", 0)):
             del response["status_code"]

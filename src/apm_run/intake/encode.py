@@ -172,7 +172,9 @@ def _transaction(transaction: Any, outcome: str) -> str:
     if sampled:
         if transaction.stats:
             found += f',"dropped_spans_stats":{dumped(_dropped(transaction.stats))}'
-        context = _service(transaction, of_event(transaction.context, "transaction", transaction.settings))
+        context = of_event(transaction.context, "transaction", transaction.settings)
+        if transaction.framework is not None:
+            context["service"] = {**context.get("service", {}), "framework": _framework(*transaction.framework)}
         found += f',"context":{dumped(context)}'
         if transaction.attributes:
             found += f',"otel":{dumped(otel(transaction.attributes))}'
@@ -202,12 +204,8 @@ def metricset_line(event: dict[str, Any], process: Process | None = None) -> byt
     return _fitting("metricset", found, process=process)
 
 
-def _service(transaction: Any, context: dict[str, Any]) -> dict[str, Any]:
-    if transaction.framework is None:
-        return context
-    name, version = transaction.framework
-    framework = {"name": text(name), **({"version": text(version)} if version else {})}
-    return {**context, "service": {**context.get("service", {}), "framework": framework}}
+def _framework(name: str, version: str) -> dict[str, str]:
+    return {"name": text(name), **({"version": text(version)} if version else {})}
 
 
 def _span(span: Any, stacktrace: list[dict[str, Any]] | None) -> str:

@@ -251,7 +251,7 @@ def test_15_collections_that_ignore_case_get_one_baggage():
     assert several.getlist("baggage") == ["x=1", "a=9"]
     assert with_headers(requests.CaseInsensitiveDict({"BAGGAGE": "a=9"}), ALL)["baggage"] == "a=9,b=2"
     raw = httpx.Headers([("Baggage", "x=1"), ("baggage", "a=9")])
-    assert with_headers(raw, ALL).get_list("baggage") == ["x=1, a=9,b=2"]
+    assert with_headers(raw, ALL).get_list("baggage") == ["x=1,a=9,b=2"]
     assert raw.get_list("baggage") == ["x=1", "a=9"]
     ordered = OrderedDict(baggage="x=1", Baggage="a=9")
     assert list(with_headers(ordered, ALL).items())[:2] == [("baggage", "x=1"), ("Baggage", "a=9,b=2")]

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -36,6 +37,7 @@ REQUESTS = {
     "raising": (3000, "Flask, a route that raises"),
     "orm": (1000, "Flask: 5 objects by SQLAlchemy's ORM"),
     "script": (10000, "A script of 10,000 queries, per query"),
+    "outside": (50000, "A query outside of any request"),
 }
 STARTS = {"`python -c pass`": "pass", "`import flask`": "import flask"}
 EXITS = {"fine": "healthy", "refused": "refusing", "503": "answering 503", "hang": "not answering"}
@@ -218,6 +220,25 @@ def _under_load(place: Place, url: str, words: tuple[str, ...]) -> list[float]:
         process.wait(30)
 
 
+def full(places: list[Place], rounds: int) -> Table:
+    """Two processes that do nothing but make requests, as many as they can."""
+    rows = head(places, "2 processes, 10 s")
+    shown: list[list[str]] = [[], [], []]
+    for place in places:
+        with sink() as url, ThreadPoolExecutor(2) as both:
+            command, env = place.python(PROGRAMS / "full.py", 10), place.environment(url)
+            ends = [both.submit(run, command, env) for _ in range(2)]
+            made = sum(int(end.result().said.splitlines()[-1]) for end in ends)
+            events = asked(f"{url}/counted")
+        arrived = events["events"].get("transaction", 0)
+        shown[0].append(f"{made / 10:.0f}")
+        shown[1].append(f"{arrived} of {made}" if arrived else "")
+        shown[2].append(f"{events['bytes'] / made:.0f}" if events["bytes"] else "")
+    for name, values in zip(("requests a second", "transactions arrived", "bytes sent per request"), shown):
+        rows.append(f"| {name} | {' | '.join(values)} |")
+    return rows
+
+
 def _free() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
@@ -230,6 +251,7 @@ CASES: dict[str, tuple[Callable[[list[Place], int], Table], str]] = {
     "memory": (memory, "Memory"),
     "exit": (exits, "Exit"),
     "load": (served, "Under load"),
+    "full": (full, "At full speed"),
 }
 
 HEAD = """\

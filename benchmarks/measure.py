@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -40,7 +41,9 @@ class Place(NamedTuple):
 
     def environment(self, url: str, **more: str) -> dict[str, str]:
         """What the program finds in its environment."""
-        found = {"PATH": f"{self.folder}:{os.environ['PATH']}", "HOME": self.home, "PYTHONHASHSEED": "0"}
+        found = {"PATH": f"{self.folder}:{os.environ['PATH']}", "HOME": self.home}
+        # Where things come to lie in memory makes a difference of some per cent: each run finds another place.
+        found.update(PYTHONHASHSEED=str(random.randrange(1000)), PADDING="x" * random.randrange(4096))
         return {**found, **self.agent.environment(url), **more}
 
 

@@ -58,7 +58,7 @@ def flask() -> Callable[[], None]:
 
     if CASE == "orm":
         _orm(app)
-    path = {"flask": "work", "plain": "plain", "raising": "raising", "orm": "orm"}[CASE]
+    path = {"flask": "work", "raising": "raising", "orm": "orm"}.get(CASE, "plain")
     return _wsgi(app, f"/{path}/5", 500 if CASE == "raising" else 200)
 
 
@@ -176,9 +176,15 @@ def script() -> None:
     told(process, thread, before)
 
 
+def outside() -> None:
+    """So many queries of a program that has served a request, outside of any other."""
+    flask()()
+    script()
+
+
 if CASE == "fastapi":
     asyncio.run(fastapi())
-elif CASE == "script":
-    script()
+elif CASE in ("script", "outside"):
+    {"script": script, "outside": outside}[CASE]()
 else:
     measured(flask())

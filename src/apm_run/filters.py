@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apm_run import log
 from apm_run.intake import nodes, schema
-from apm_run.intake.plain import labels, mended, text
+from apm_run.intake.plain import Shown, labels, mended, text
 from apm_run.intake.validate import validate
 
 TYPE_CHECKING = False
@@ -55,7 +55,7 @@ def _valid(kind: str, event: Event) -> Event | None:
 
 def _own(value: Any) -> Any:
     """A copy of what an event is made of: parts of it are shared with others."""
-    if type(value) is dict:
+    if type(value) in (dict, Shown):
         return {key: _own(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return [_own(item) for item in value]

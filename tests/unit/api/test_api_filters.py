@@ -9,6 +9,7 @@ import pytest
 from tests.receiver import objections
 
 import apm_run
+from apm_run.conventions import wsgi
 
 
 def lines(exporter):
@@ -138,6 +139,32 @@ def test_one_filter_s_change_is_not_seen_in_another_event(engine, exporter):
     by_kind = {kind: event for line in exporter.lines for kind, event in json.loads(line).items()}
     assert by_kind["transaction"]["context"]["user"] == {}
     assert by_kind["error"]["context"]["user"] == {"id": "42"}
+
+
+def test_what_is_shown_of_a_request_is_a_filter_s_own_too(engine, exporter):
+    """Whatever it takes out of one error, the next one has it."""
+
+    def without_headers(event):
+        if event["log"]["message"] == "first":
+            event["context"]["request"]["headers"].clear()
+            event["context"]["request"].pop("url")
+        return event
+
+    apm_run.add_filter("error", without_headers)
+    application = wsgi.application(engine.tracer, answering, None)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": "a", "HTTP_X_PLAIN": "b"}
+    application(environ, lambda status, headers: None)
+    first, second = (json.loads(line)["error"]["context"]["request"] for line in exporter.lines if b'"error"' in line)
+    assert (first["headers"], "url" in first) == ({}, False)
+    assert second["headers"] == {"host": "a", "x-plain": "b"}
+    assert second["url"]["full"] == "http://a/"
+
+
+def answering(environ, start_response):
+    apm_run.capture_message("first")
+    apm_run.capture_message("second")
+    start_response("200 OK", [])
+    return []
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit])

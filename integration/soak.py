@@ -111,7 +111,8 @@ _HEAD = """\
 A program makes {calls:,} calls of a library, ten to a transaction, bare and with `apm-run` in front, on CPython
 {python}; every other SQL statement has a text of its own. Anonymous memory of its process in MiB, after a tenth of the
 calls and at the end, each time when all that it has done has *arrived*, and by how much the traced one has *grown* in
-between: up to {room} KiB count for nothing. The time includes those waits, fifty of them.
+between: up to {room} KiB count for nothing. The time includes those waits, fifty of them. What is
+not answered in time is sent again, and has then arrived twice.
 
 | Library | Bare, at 10 % | at the end | Traced, at 10 % | at the end | Grown | Time, bare | traced | Arrived |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|

@@ -91,6 +91,10 @@ launch: setup ## All ways to start, end and serve, on every CPython found; write
 delivery: setup ## Outages, kills, forks, a soak: what arrives; writes docs/reference/delivery.md (ARGS="--case kills")
 	$(BIN)/python integration/delivery.py $(ARGS)
 
+.PHONY: soak
+soak: setup ## A million calls, bare and traced: memory stays as it is; writes docs/reference/memory.md (ARGS="redis --calls 100000")
+	$(BIN)/python integration/soak.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## What each agent adds, side by side; writes docs/reference/performance.md (ARGS="--only start --agents apm-run")
 	$(BIN)/python benchmarks/compare.py $(ARGS)

@@ -125,6 +125,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("only", nargs="*", help=f"of {', '.join(LIBRARIES)} (default: all)")
     parser.add_argument("--calls", type=int, default=CALLS)
     options = parser.parse_args(arguments)
+    unknown = set(options.only) - set(LIBRARIES)
+    if unknown:
+        parser.error(f"not to be had: {', '.join(sorted(unknown))}; there are {', '.join(LIBRARIES)}")
     found, rows = 0, []
     for library in options.only or LIBRARIES:
         bare, traced = (run(library, options.calls, way) for way in (False, True))

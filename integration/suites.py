@@ -232,10 +232,11 @@ def row(result: dict) -> str:
     """Its line of the table."""
     bare, traced = result["bare"], result["traced"]
     failing = result["tests"] - result["passed"] - result["skipped"]
+    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     return (
         f"| {result['name']} | {result['version']} | {result['tests']} | {result['skipped']} | {failing} | "
         f"{len(result['changed'])} | {len(result['unsteady'])} | {bare[0]:.0f} s | {traced[0] / bare[0]:.2f} | "
-        f"{traced[1] / bare[1]:.2f} | {result['events']} |"
+        f"{traced[1] / bare[1]:.2f} | {result['events']} | {day}, {transparency.commit()} |"
     )
 
 
@@ -252,8 +253,8 @@ bare included; what differed was run again, the whole suite. *Changed* and *unst
 Of redis-py they are those that a single server without modules serves, sync and asyncio; of SQLAlchemy those that reach
 a driver most, with sqlite and aiosqlite: all of them would take half an hour each way.
 
-| Library | Release | Tests | Skipped | Failing | Changed | Unsteady | Bare | Time | CPU | Events |
-|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+| Library | Release | Tests | Skipped | Failing | Changed | Unsteady | Bare | Time | CPU | Events | Run |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|
 """
 
 
@@ -268,10 +269,9 @@ def write(results: list[dict]) -> None:
         notes[result["name"]] = transparency.changes(result, REASONS)
     table = [rows[name] for name in names if name in rows]
     told = [line for name in names for line in notes[name]]
-    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     text = _HEAD.format(python=sys.version.partition(" ")[0]) + "\n".join(table) + "\n"
     text += "\n" + "\n".join(told) + "\n" if told else ""
-    PAGE.write_text(f"{text}\n{day}, commit {transparency.commit()}.\n", "utf-8")
+    PAGE.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Run the tests of the libraries against many of their releases: ``make integration-full``.
 
 Each release gets a throw-away virtual environment. Where a test starts servers, those run there and the tests stay
-where they are (``APM_RUN_SERVER_PYTHON``); else the tests run there, with the agent of this checkout. What has passed
-is written to docs/reference/tested-versions.md.
+where they are (``APM_RUN_SERVER_PYTHON``); else the tests run there, with the agent of this checkout. What came of it
+is written to docs/reference/tested-versions.md, a row per release.
 """
 
 from __future__ import annotations
@@ -32,7 +32,19 @@ TESTING = (
     "uvicorn",
 )
 #: Worth naming beside a release where they are installed with it.
-BESIDE = ("starlette", "pydantic", "uvicorn", "werkzeug", "gunicorn", "kombu", "sqlalchemy", "grpcio", "aiohttp")
+BESIDE = (
+    "starlette",
+    "pydantic",
+    "uvicorn",
+    "werkzeug",
+    "gunicorn",
+    "kombu",
+    "sqlalchemy",
+    "grpcio",
+    "aiohttp",
+    "motor",
+    "redis",
+)
 
 HEAD = """\
 # Tested versions
@@ -61,23 +73,23 @@ def main() -> int:
         row, passed = row_of(each)
         failed |= not passed
         print(row, flush=True)
-        write(row)
+        if row:
+            write(row)
     return 1 if failed else 0
 
 
 def write(row: str) -> None:
-    """Put a row into the page, in the place of the one of the same library, release and interpreter."""
+    """Put a row into the page, in the place of the one of the same library and release."""
     kept = PAGE.read_text("utf-8").splitlines() if PAGE.exists() else []
     rows = {key(line): line for line in kept if line.startswith("| ") and key(line)[0] not in ("Library", "---")}
     rows[key(row)] = row
     PAGE.write_text(HEAD + "".join(f"{line}\n" for _, line in sorted(rows.items())), "utf-8")
 
 
-def key(row: str) -> tuple[str, tuple[int | str, ...], str]:
-    """Library, release in the order of releases, and the interpreter of a row."""
-    library, release, python = (cell.strip() for cell in row.split("|")[1:4])
-    numbers = tuple([int(part) if part.isdecimal() else 0 for part in release.split(".")])
-    return library, numbers, python
+def key(row: str) -> tuple[str, tuple[int | str, ...]]:
+    """Library and release of a row, in the order of releases."""
+    library, release = (cell.strip() for cell in row.split("|")[1:3])
+    return library, tuple([int(part) if part.isdecimal() else 0 for part in release.split(".")])
 
 
 def pinned(release: Release) -> str:
@@ -86,15 +98,14 @@ def pinned(release: Release) -> str:
 
 
 def row_of(release: Release) -> tuple[str, bool]:
-    """Test a release: its line of the table, and whether all has passed."""
+    """Test a release: its line of the table, "" where no test could run, and whether all has passed."""
     interpreter = found(release.python)
-    if interpreter is None:
-        return f"| {release.library} | {release.release} | {release.python} | | | no such CPython here | |", False
     with tempfile.TemporaryDirectory() as folder:
-        testing = () if release.servers else TESTING
-        python = environment(interpreter, folder, pinned(release), *release.beside, *testing)
+        testing = TESTING if release.tests else ()
+        python = interpreter and environment(interpreter, folder, pinned(release), *release.beside, *testing)
         if python is None:
-            return f"| {release.library} | {release.release} | | | | **cannot be installed** | |", False
+            print(f"{pinned(release)} cannot be installed for CPython {release.python}")
+            return "", False
         passed, summary = run(python, release)
         facts = {name: version(python, name) for name in (release.library, *BESIDE)}
         number = output(python, "-c", "import platform; print(platform.python_version())")
@@ -127,15 +138,21 @@ def environment(interpreter: str, folder: str, *requirements: str) -> str | None
 
 
 def run(python: str, release: Release) -> tuple[bool, str]:
-    """Run the tests; whether all passed, and how many."""
-    env = {**os.environ, "APM_RUN_SERVER_PYTHON": python}
-    if not release.servers:
-        env["PYTHONPATH"] = str(ROOT / "src")
-    runner = sys.executable if release.servers else python
+    """Run the tests, those that stay here and those that run there; whether all passed, and how many."""
+    served = run_tests(sys.executable, release.served, python, {})
+    beside = run_tests(python, release.tests, python, {"PYTHONPATH": str(ROOT / "src")})
+    done = [each for each in (served, beside) if each]
+    return all(passed for passed, _ in done), " + ".join(summary for _, summary in done)
+
+
+def run_tests(runner: str, tests: tuple[str, ...], python: str, own: dict[str, str]) -> tuple[bool, str] | None:
+    """Run some tests by one interpreter, what they start by another; None where there are none."""
+    if not tests:
+        return None
     done = subprocess.run(
-        [runner, "-m", "pytest", "-q", "-p", "no:cacheprovider", *release.tests],
+        [runner, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
-        env=env,
+        env={**os.environ, "APM_RUN_SERVER_PYTHON": python, **own},
         capture_output=True,
         text=True,
         check=False,

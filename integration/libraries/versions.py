@@ -9,9 +9,9 @@ class Release(NamedTuple):
     """One release of a library.
 
     :ivar library: its distribution. :ivar release: of it; "" is the newest.
-    :ivar tests: files or folders, from the root. :ivar beside: requirements that go with it.
-    :ivar python: of CPython, as ``3.9``; "" is the one that runs this.
-    :ivar servers: the tests stay in this environment, and only the servers they start run in one with the release.
+    :ivar tests: files or folders, from the root, that run beside the release.
+    :ivar beside: requirements that go with it. :ivar python: of CPython, as ``3.9``; "" is the one that runs this.
+    :ivar served: tests that stay in this environment; only the servers they start run beside the release.
     """
 
     library: str
@@ -19,13 +19,12 @@ class Release(NamedTuple):
     tests: tuple[str, ...]
     beside: tuple[str, ...] = ()
     python: str = ""
-    servers: bool = False
+    served: tuple[str, ...] = ()
 
 
 def _served(library: str, release: str, tests: tuple[str, ...], beside: tuple[str, ...]) -> Release:
-    return Release(
-        library, release, tuple(f"tests/instrumentations/test_{name}.py" for name in tests), beside, "", True
-    )
+    served = tuple(f"tests/instrumentations/test_{name}.py" for name in tests)
+    return Release(library, release, (), beside, served=served)
 
 
 def _sql(library: str, release: str, test: str, *beside: str, python: str = "") -> Release:
@@ -56,31 +55,37 @@ _RECEIVER = ("starlette", "uvicorn")
 _ELASTICSEARCH = ("integration/libraries/test_elasticsearch.py",)
 _BOTOCORE = ("integration/libraries/test_botocore.py",)
 _GRPC = ("tests/instrumentations/test_grpc.py", "tests/instrumentations/test_grpc_aio.py")
+_GRPC_PROGRAMS = ("tests/instrumentations/test_grpc_programs.py",)
 
 _DJANGO = (*_WSGI, "uvicorn", "daphne", "jinja2", "starlette")
 
 
 def _django(release: str, python: str, framework: str) -> Release:
     beside = (f"djangorestframework{framework}", *_DJANGO)
-    return Release("django", release, ("tests/instrumentations/test_django.py",), beside, python, True)
+    return Release("django", release, (), beside, python, ("tests/instrumentations/test_django.py",))
 
 
 def _jinja2(release: str, *beside: str, python: str = "") -> Release:
     return Release("jinja2", release, ("tests/instrumentations/test_jinja2.py",), beside, python)
 
 
+def _aiohttp(release: str, *beside: str) -> Release:
+    client, server = (f"tests/instrumentations/test_aiohttp_{side}.py" for side in ("client", "server"))
+    return Release("aiohttp", release, (client,), (*_WSGI, *beside), served=(server,))
+
+
 _CELERY, _RQ = ("integration/libraries/test_celery.py",), ("integration/libraries/test_rq.py",)
 _CELERIES = (
     ("5.2.7", ("redis<4.4", "gevent<24", "setuptools<70"), "3.9"),
     ("5.3.6", ("redis<5", "gevent"), "3.9"),
-    ("5.4.0", ("redis<6", "gevent", "packaging"), "3.12"),
+    ("5.4.0", ("redis<6", "kombu<5.7", "gevent"), "3.12"),  # newer kombu wants redis 6.1
     ("", ("redis", "gevent", "packaging"), ""),
 )
 _RQS = (
     ("1.10.1", ("redis<4", "click<8.1"), "3.9"),
     ("1.16.2", ("redis<5",), "3.9"),
     ("2.0.0", ("redis<6",), "3.12"),
-    ("2.6.1", ("redis",), "3.13"),
+    ("2.6.1", ("redis<8",), "3.13"),  # its SpawnWorker writes the connection's options, now objects, into a program
     ("", ("redis",), ""),
 )
 
@@ -126,7 +131,7 @@ RELEASES = (
     _redis(""),
     _pymongo("3.12.3", "3.9", "motor==2.5.1"),
     _pymongo("4.0.2", "3.10"),
-    _pymongo("4.4.1", "3.11", "motor==3.3.2"),
+    _pymongo("4.4.1", "3.11", "motor==3.2.0"),
     _pymongo("4.8.0", "3.11", "motor==3.5.3"),
     _pymongo("4.9.2", "3.12", "motor==3.6.1"),  # two APIs made from one source
     _pymongo("4.13.2", "3.12", "motor==3.7.1"),  # AsyncMongoClient is stable
@@ -150,22 +155,18 @@ RELEASES = (
     _sql("sqlalchemy", "", "sqlalchemy", *_DRIVERS, python="3.13"),
     Release("aiosqlite", "0.17.0", ("tests/instrumentations/test_aiosqlite.py",), python="3.9"),
     Release("aiosqlite", "", ("tests/instrumentations/test_aiosqlite.py",)),
-    _served("grpcio", "1.54.3", ("grpc_programs",), ()),
     Release("grpcio", "1.48.2", _GRPC, ("grpcio-health-checking==1.48.2", "protobuf<4"), "3.9"),
-    Release("grpcio", "1.54.3", _GRPC, ("grpcio-health-checking==1.54.3",), "3.11"),
+    Release("grpcio", "1.54.3", _GRPC, ("grpcio-health-checking==1.54.3",), "3.11", _GRPC_PROGRAMS),
     Release("grpcio", "1.62.3", _GRPC, ("grpcio-health-checking==1.62.3",), "3.12"),  # methods may be registered
     Release("grpcio", "1.68.1", _GRPC, ("grpcio-health-checking==1.68.1",), "3.13"),
     Release("grpcio", "", _GRPC, ("grpcio-health-checking",), "3.13"),
-    *(Release("celery", release, _CELERY, beside, python, True) for release, beside, python in _CELERIES),
-    *(Release("rq", release, _RQ, beside, python, True) for release, beside, python in _RQS),
-    *(
-        row
-        for release, beside in (("3.8.6", ("yarl<1.12",)), ("3.9.5", ()), ("3.10.11", ()), ("3.12.15", ()), ("", ()))
-        for row in (
-            _served("aiohttp", release, ("aiohttp_server",), (*_WSGI, *beside)),
-            Release("aiohttp", release, ("tests/instrumentations/test_aiohttp_client.py",), beside),
-        )
-    ),
+    *(Release("celery", release, (), beside, python, _CELERY) for release, beside, python in _CELERIES),
+    *(Release("rq", release, (), beside, python, _RQ) for release, beside, python in _RQS),
+    _aiohttp("3.8.6", "yarl<1.12"),  # newer ones take no port in a host: static files and sub-applications are a 500
+    _aiohttp("3.9.5", "yarl<1.12"),
+    _aiohttp("3.10.11"),
+    _aiohttp("3.12.15"),
+    _aiohttp(""),
     Release("pika", "1.0.1", ("integration/libraries/test_pika.py",), _SINK, "3.9"),
     Release("pika", "1.2.1", ("integration/libraries/test_pika.py",), _SINK, "3.10"),
     Release("pika", "1.3.2", ("integration/libraries/test_pika.py",), _SINK, "3.12"),

@@ -40,6 +40,10 @@ def failed(where: str) -> None:
     :raises Exception: the exception itself, in strict mode; and what a signal handler of the program's has raised,
         which was meant for the program: a job's time is up, say.
     """
+    if not sys.meta_path:
+        # The interpreter is being taken down, and nothing can be imported any more: a finalizer of the program's has
+        # called what is traced.
+        return
     error = sys.exc_info()[1]
     if error is not None and _of_a_signal(error):
         raise error

@@ -226,7 +226,7 @@ class Served:
 
     @property
     def log(self) -> list[str]:
-        """Its lines without what differs each time: ports, pids, times, addresses, what is logged by chance.
+        """Its lines without what differs each time: ports, ids, pids, times, addresses, what is logged by chance.
 
         Sorted, as threads mix them.
         """
@@ -235,6 +235,7 @@ class Served:
         text = re.sub(
             r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(,\d+| \+0000)?|\d\d/\w{3}/\d{4}[ :]\d\d:\d\d:\d\d", "TIME", text
         )
+        text = re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "ID", text)
         text = re.sub(r"(pid: ?|process \[|\[|PORT \()\d+\b", r"\1PID", text)
         lines = re.sub(r"0x[0-9a-f]+", "ADDRESS", text).splitlines()
         lines = [line for line in lines if not any(part in line for part in _CHANCE)]

@@ -99,6 +99,14 @@ def test_failures_are_recorded_and_end():
     assert module.failures == {"here": [3, "LookupError: 2"], "there": [1, "ValueError: other"]}
 
 
+def test_what_fails_while_the_interpreter_is_taken_down_ends(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", None)
+    with guard("here"):
+        raise ImportError("sys.meta_path is None")
+    monkeypatch.undo()
+    assert module.failures == {}
+
+
 @pytest.mark.usefixtures("lenient")
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_what_is_no_exception_passes(kind):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from tests.servers import Server
-from tests.traced import ROOT, bare, traced
+from tests.traced import BOOTSTRAP, ROOT, bare, traced
 
 PROGRAM = ROOT / "benchmarks" / "programs" / "counting.py"
 
@@ -36,3 +36,28 @@ def test_bytecodes_added(case, count, bound):
     added = found[1] - found[0]
     print(f"{case}: {added:.0f} more than {found[0]:.0f}")
     assert 0 < added < bound
+
+
+BUSY = """
+import os, signal, sys, time
+import apm_run
+
+made, until = 0, time.perf_counter() + 4
+while time.perf_counter() < until:
+    with apm_run.start_transaction("busy"):
+        pass
+    made += 1
+print(made, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_program_that_never_waits_does_not_hold_up_what_is_sent(tmp_path):
+    """Every system call of the agent thread costs it its turn for 5 ms: one for each event would be far too many."""
+    with Server() as server:
+        options = {"PYTHONPATH": f"{BOOTSTRAP}:{ROOT / 'src'}", "APM_RUN_STATE_DIR": str(tmp_path)}
+        run = traced("python", "-c", BUSY, url=server.url, env=options)
+        assert run.returncode == -9, run.stderr
+        made, sent = int(run.stdout), len(server.events)
+    print(f"{sent} of {made} sent before the end")
+    assert sent > made / 3

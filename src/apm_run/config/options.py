@@ -90,7 +90,8 @@ OPTIONS: tuple[Option, ...] = (
         parse.wildcards(),
         None,
         _SWITCH,
-        "Libraries that are not to be instrumented, by the names that `apm-run doctor` shows.",
+        "Libraries that are not to be instrumented, by the names that `apm-run doctor` shows. Without `http.client` "
+        "neither requests nor urllib3 sends the trace context.",
         "sqlite3, http*",
     ),
     Option(

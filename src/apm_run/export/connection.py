@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from apm_run.export.address import Address
 
 _CHUNK = 65536
+#: Bytes that are sent at once: after each system call a busy program keeps the interpreter for 5 ms.
+_SENT = 1 << 20
 _MAX_HEAD = 65536
 _MAX_BODY = 1 << 20
 
@@ -172,7 +174,7 @@ class Connection:
             sock = self._ours()
             sock.settimeout(limit.left())
             try:
-                view = view[sock.send(view[:_CHUNK]) :]
+                view = view[sock.send(view[:_SENT]) :]
             except _socket.timeout:
                 raise Unsent("timeout", "it stopped reading") from None
             except OSError as error:

@@ -287,6 +287,7 @@ class Outbox:
 
     def _set_free(self, segment: Segment) -> None:
         if self._is_usual(segment):
+            segment.release()
             self._free.append(segment)
         else:
             _remove_file(segment)

@@ -30,6 +30,7 @@ _zlib = load("zlib")
 crc32 = _zlib.crc32
 
 MAGIC = b"apm-run\x00"
+_DONTNEED = 4  # MADV_DONTNEED of Linux
 VERSION = 1
 #: Bytes of a segment, and of the first one of a process, which may never need more.
 SIZE = 1 << 20
@@ -167,6 +168,11 @@ class Segment:
     def unpin(self) -> None:
         """The opposite."""
         self.pinned = False
+
+    def release(self) -> None:
+        """Give back the memory of a file that holds nothing: the mapping stays, for later."""
+        if self.path is not None:
+            self.buffer.madvise(_DONTNEED)  # type: ignore[union-attr]
 
     def drain(self) -> None:
         """Nothing in it waits any more."""

@@ -44,6 +44,32 @@ def test_put_is_durable_on_return(tmp_path):
     assert not outbox().durable or not outbox().segments
 
 
+def test_the_memory_of_a_burst_is_given_back(tmp_path):
+    made = outbox(tmp_path)
+    for number in range(9000):
+        made.put(lines(number, size=1000), 1)
+    assert len(made.segments) > 8
+    before = mapped(tmp_path)
+    made.advance(9000)
+    made.unpin()
+    assert before > 8000
+    assert mapped(tmp_path) < 200
+    made.put(lines(1), 1)
+    assert waiting(made) == on_disk(tmp_path) == [1]
+
+
+def mapped(directory) -> int:
+    """Kilobytes of the files there that this process has in memory."""
+    found, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, *rest = line.split()
+        if not name.endswith(":"):
+            inside = bool(rest) and rest[-1].startswith(str(directory))
+        elif inside and name == "Rss:":
+            found += int(rest[0])
+    return found
+
+
 def test_what_was_put_comes_out_in_order_and_once(place):
     made = outbox(place)
     for number in range(0, 3000, 3):

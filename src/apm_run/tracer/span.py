@@ -183,6 +183,10 @@ class Transaction:
     def name(self, name: str) -> None:
         self._name = name
 
+    def own(self) -> TransactionDraft:
+        """Its draft, to be changed, as for spans; only what an instrumentation has described has one."""
+        return self.draft  # type: ignore[return-value]
+
     @property
     def transaction(self) -> Transaction:
         """Itself: what is current may be a span or a transaction, and both have one."""

@@ -100,10 +100,10 @@ def test_failures_are_recorded_and_end():
 
 
 def test_what_fails_while_the_interpreter_is_taken_down_ends(monkeypatch):
-    monkeypatch.setattr(sys, "meta_path", None)
-    with guard("here"):
-        raise ImportError("sys.meta_path is None")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "meta_path", None)
+        with guard("here"):
+            raise ImportError("sys.meta_path is None")
     assert module.failures == {}
 
 

@@ -128,7 +128,7 @@ class Agent:
             if self.__dict__.setdefault("_built", tracer) is tracer:
                 self.exporter = exporter
                 exporter.holds = self._hold
-                tracer.claimed = exporter.prepare
+                tracer.claimed = self._prepare
                 exporter.looks = tracer.look
                 self._keep_time()
                 self.program.begin(tracer, self._start_ns, self._timestamp, self._hold)
@@ -155,6 +155,13 @@ class Agent:
     def switched_off(self, path: str) -> bool:
         """Whether a target has failed too often."""
         return self._tracer is not None and path in self._tracer.switched_off
+
+    def _prepare(self) -> None:
+        """Requests will come: what the agent thread imports costs it a turn for each file, and a busy program the more."""
+        if self.exporter is not None and not self.settings.disable_send:
+            from apm_run.collect import metadata  # noqa: F401
+
+            self.exporter.prepare()
 
     def _metadata(self) -> bytes:
         from apm_run.collect import metadata

@@ -5,8 +5,10 @@ Written without :mod:`re`, which many programs never load.
 
 from __future__ import annotations
 
+import os
+
 _HEX = frozenset("0123456789abcdefABCDEF")
-_LARGEST = 1 << 20
+_LARGEST, _PIECE = 1 << 20, 1 << 16
 
 
 def discover() -> tuple[str | None, str | None]:
@@ -17,10 +19,22 @@ def discover() -> tuple[str | None, str | None]:
 def contents(path: str) -> str:
     """Return the text of a small file of the system; empty where there is none to read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read(_LARGEST)
+        # Python's own files make twice as many system calls, each of which may cost this thread its turn.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    found = b""
+    try:
+        while len(found) < _LARGEST:
+            more = os.read(handle, _PIECE)
+            if not more:
+                break
+            found += more
+    except OSError:
+        return ""
+    finally:
+        os.close(handle)
+    return found.decode("utf-8", "replace")
 
 
 def find(cgroup: str, mountinfo: str) -> tuple[str | None, str | None]:

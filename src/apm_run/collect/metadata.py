@@ -10,6 +10,7 @@ import sys
 
 from apm_run.collect import container, host
 from apm_run.config.service import clean, detect_service
+from apm_run.intake import plain
 from apm_run.intake.limits import MAX_EVENT_SIZE, cut
 from apm_run.version import __version__
 
@@ -55,20 +56,14 @@ def line(metadata: dict[str, Any]) -> bytes:
     A line above the limit would lose the whole request: the arguments of the process are left out of one that
     is, then the labels, since nothing else is without a bound of its own.
     """
-    encoded = _encoded(metadata)
+    encoded = plain.line("metadata", metadata)
     if len(encoded) > MAX_EVENT_SIZE:
         process = {key: value for key, value in metadata["process"].items() if key != "argv"}
         metadata = {**metadata, "process": process}
-        encoded = _encoded(metadata)
+        encoded = plain.line("metadata", metadata)
     if len(encoded) > MAX_EVENT_SIZE:
-        encoded = _encoded({key: value for key, value in metadata.items() if key != "labels"})
+        encoded = plain.line("metadata", {key: value for key, value in metadata.items() if key != "labels"})
     return encoded
-
-
-def _encoded(metadata: dict[str, Any]) -> bytes:
-    from json import dumps
-
-    return dumps({"metadata": metadata}, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _known(**entries: Any) -> dict[str, Any]:
@@ -78,16 +73,20 @@ def _known(**entries: Any) -> dict[str, Any]:
 
 def service_name(settings: Settings) -> str:
     """The service's name, as events show it."""
-    return clean(settings.service_name) if settings.service_name else _detected_service()[0]
+    return _named(settings, _detected_service()[0])
+
+
+def _named(settings: Settings, detected: str) -> str:
+    return clean(settings.service_name) if settings.service_name else detected
 
 
 def _service(
     settings: Settings, activation_method: str | None, framework: tuple[str, str] | None, ephemeral_id: str
 ) -> dict[str, Any]:
-    version = _detected_service()[1]
+    name, version = _detected_service()
     framework_name, framework_version = framework or (None, None)
     return _known(
-        name=service_name(settings),
+        name=_named(settings, name),
         version=settings.service_version or version,
         environment=settings.environment,
         agent=_known(

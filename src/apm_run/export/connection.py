@@ -7,6 +7,7 @@ server with one kind of request is this page (docs/decisions/0002).
 from __future__ import annotations
 
 import _socket
+from _struct import Struct
 from time import monotonic as _monotonic
 
 from apm_run.export import descriptors
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
     from apm_run.export.address import Address
 
 _CHUNK = 65536
-#: Bytes that are sent at once: after each system call a busy program keeps the interpreter for 5 ms.
+#: Bytes that are sent at once. During a system call Python lets go of the interpreter; a busy program then keeps it for
+#: 5 ms, or, where it makes many short ones of its own, for ever longer, and pays for waking us in vain at each of them.
 _SENT = 1 << 20
+#: So that the timeouts of a plain connection are the system's (``struct timeval``): setting them keeps the interpreter,
+#: and what they are for is one system call, where Python's own take three.
+_timeval = Struct("@ll")
+#: What tells one socket from all others, on Linux.
+_COOKIE = 57
 _MAX_HEAD = 65536
 _MAX_BODY = 1 << 20
 
@@ -85,7 +92,8 @@ class Connection:
         :raises Unsent: when that fails.
         """
         self._socket = _connect(address, limit)
-        self._identity = descriptors.identity(self._socket.fileno())
+        self._plain = True
+        self._identity = _identity(self._socket)
         self._buffer = b""
         self.used = limit.clock()
         self.begun = False
@@ -93,8 +101,8 @@ class Connection:
 
     def secure(self, context: object, host: str, limit: Limit) -> bytes | None:
         """Do the TLS handshake; returns the server's certificate (DER)."""
-        raw = self._ours()
-        raw.settimeout(limit.left())
+        self._plain = False
+        raw = self._within(limit, 0)
         try:
             # Bytes, since a str would import the idna codec.
             self._socket = context.wrap_socket(raw, server_hostname=host.encode("ascii"))  # type: ignore[attr-defined]
@@ -110,12 +118,13 @@ class Connection:
         """Whether a request may go over it: idle for no longer than that, still ours, not closed by the server."""
         if Limit.clock() - self.used > idle or not self._is_ours():
             return False
-        self._socket.settimeout(0)
+        if not self._plain:
+            self._socket.settimeout(0)
         try:
             # The C method, since an SSL socket refuses flags. There may be a session ticket to read; anything that a
             # plain connection has to say between two requests is wrong.
-            data = _socket.socket.recv(self._socket, 1, _socket.MSG_PEEK)
-            return bool(data) and type(self._socket) is not _socket.socket
+            data = _socket.socket.recv(self._socket, 1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+            return bool(data) and not self._plain
         except BlockingIOError:
             return True
         except OSError:
@@ -124,13 +133,12 @@ class Connection:
     def exchange(self, head: bytes, body: Sequence[bytes], limit: Limit) -> Response:
         """Send one request, read its answer.
 
+        :param body: its pieces.
         :raises Unsent: there is none.
         """
         self.begun = False
         try:
-            self._send(head, limit)
-            for part in body:
-                self._send(part, limit)
+            self._send(b"".join((head, *body)), limit)
         except Unsent as error:
             # A server that will not have the body answers before it ends, and closes.
             if error.kind != "reset" or not body:
@@ -160,32 +168,41 @@ class Connection:
             pass
 
     def _is_ours(self) -> bool:
-        handle = self._socket.fileno()
-        return handle >= 0 and descriptors.identity(handle) == self._identity
+        return self._socket.fileno() >= 0 and _identity(self._socket) == self._identity
 
     def _ours(self) -> _socket.socket:
         if not self._is_ours():
             raise Unsent("reset", "the program closed our connection")
         return self._socket
 
+    def _within(self, limit: Limit, option: int) -> _socket.socket:
+        """Our socket, whose next call may take as long as is left.
+
+        :param option: of a plain one's: the kind of call.
+        """
+        sock, left = self._ours(), limit.left()
+        if self._plain:
+            sock.setsockopt(_socket.SOL_SOCKET, option, _timeval.pack(int(left), max(1, int(left % 1 * 1e6))))
+        else:
+            sock.settimeout(left)
+        return sock
+
     def _send(self, data: bytes, limit: Limit) -> None:
         view = memoryview(data)
         while view:
-            sock = self._ours()
-            sock.settimeout(limit.left())
+            sock = self._within(limit, _socket.SO_SNDTIMEO)
             try:
                 view = view[sock.send(view[:_SENT]) :]
-            except _socket.timeout:
+            except (BlockingIOError, _socket.timeout):
                 raise Unsent("timeout", "it stopped reading") from None
             except OSError as error:
                 raise Unsent("reset", _reason(error)) from None
 
     def _receive(self, limit: Limit) -> bytes:
-        sock = self._ours()
-        sock.settimeout(limit.left())
+        sock = self._within(limit, _socket.SO_RCVTIMEO)
         try:
             data = sock.recv(_CHUNK)
-        except _socket.timeout:
+        except (BlockingIOError, _socket.timeout):
             raise Unsent("timeout", "it did not answer in time") from None
         except OSError as error:
             raise Unsent("reset", _reason(error)) from None
@@ -271,6 +288,7 @@ def _connect(address: Address, limit: Limit) -> _socket.socket:
         try:
             sock.connect(where)
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            sock.settimeout(None)
             return sock
         except _socket.timeout:
             failure = Unsent("refused", "it could not be connected to in time")
@@ -278,6 +296,14 @@ def _connect(address: Address, limit: Limit) -> _socket.socket:
             failure = Unsent("refused", _reason(error))
         sock.close()
     raise failure
+
+
+def _identity(sock: _socket.socket) -> object:
+    """What its number stands for now. The socket's cookie, where there is one, is told without a system call's cost."""
+    try:
+        return sock.getsockopt(_socket.SOL_SOCKET, _COOKIE, 8)
+    except OSError:
+        return descriptors.identity(sock.fileno())
 
 
 def _new_socket(family: int, kind: int, protocol: int) -> _socket.socket:

@@ -8,7 +8,7 @@ started any more, the exiting thread sends.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import os
+from _random import Random
 
 from apm_run import guard, log
 from apm_run.export import leftovers, native
@@ -123,7 +123,7 @@ class Worker:
         self._looks = looks
         self._transport = transport
         self._info = info or ServerInfo()
-        self._pace = pace or Pace(settings.api_request_time, _random)
+        self._pace = pace or Pace(settings.api_request_time, Random().random)
         self._max_events = _ALL
         self._adopt_at = self._first = self._failed_at = self._latency = self._retry_at = 0.0
         #: The server will not take anything unless somebody changes the settings.
@@ -454,7 +454,3 @@ def _service(settings: Settings, metadata: bytes) -> tuple[str, str]:
         str(settings.service_name or known.get("name") or ""),
         str(settings.service_version or known.get("version") or ""),
     )
-
-
-def _random() -> float:
-    return int.from_bytes(os.urandom(2), "big") / 65536

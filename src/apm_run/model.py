@@ -79,7 +79,7 @@ class SpanDraft:
 
     __slots__ = (
         "action", "address", "attributes", "context", "db", "encoded", "exit", "http", "links", "name", "outcome",
-        "port", "resource", "sealed", "subtype", "target_name", "target_type", "type",
+        "port", "reached", "resource", "sealed", "subtype", "target_name", "target_type", "type",
     )  # fmt: skip
 
     def __init__(
@@ -130,6 +130,8 @@ class SpanDraft:
         self.resource: str | None = None
         #: Of a draft that many spans share, which is never changed: the settings it was encoded with, and how.
         self.encoded: tuple[Any, str] | None = None
+        #: Of a draft that leads where many do, and was not changed: how that is encoded, once it has been.
+        self.reached: list[str] | None = None
 
     def target(self) -> tuple[str, str]:
         """Type and name (or ``""``) of the service target of an exit span (spec 19); what was set explicitly wins."""

@@ -111,12 +111,14 @@ def of_environ(environ: dict[str, Any], matchers: tuple[Matcher, ...]) -> Header
     found: Headers = Shown()
     room = _ROOM
     for key, name, way in names:
-        value = environ[key]
-        if not value or value.__class__ is not str:
+        text = environ[key]
+        if not text or text.__class__ is not str:
             continue
-        text = REDACTED if way == _SECRET else value
-        if way == _URL and ("@" in text or "=" in text):
-            text = sanitize.url(text, memory.secret)
+        if way:
+            if way == _SECRET:
+                text = REDACTED
+            elif way == _URL and ("@" in text or "=" in text):
+                text = sanitize.url(text, memory.secret)
         if len(text) > KEYWORD:
             text = cut(text)
         room -= len(text) + len(name)
@@ -137,9 +139,14 @@ def of_pairs(pairs: Iterable[tuple[Any, Any]], matchers: tuple[Matcher, ...]) ->
     room = _ROOM
     for key, value in pairs:
         name, way = names[key]
-        text = REDACTED if way == _SECRET else value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        if way > _SECRET:
-            text = sanitize.url(text, memory.secret) if way == _URL else cookies.set_cookie(text, memory.secret)
+        text = value if value.__class__ is str else value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        if way:
+            if way == _SECRET:
+                text = REDACTED
+            elif way == _URL:
+                text = sanitize.url(text, memory.secret)
+            else:
+                text = cookies.set_cookie(text, memory.secret)
         if len(text) > KEYWORD:
             text = cut(text)
         room -= len(text) + len(name)

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PORTS = {"http": 80, "https": 443}
+#: Where the path of a URL may begin.
+_SHORTEST = len("http://") + 1
 
 _SIZED = frozenset((str, bytes))
 _LENGTHS = frozenset(map(len, (TRACEPARENT, TRACESTATE, BAGGAGE)))
-_LINES = tuple([name.encode() for name in (TRACEPARENT, TRACESTATE, BAGGAGE)])
+_TRACEPARENT, _TRACESTATE, _BAGGAGE = (name.encode() for name in (TRACEPARENT, TRACESTATE, BAGGAGE))
 
-#: Authorities of URLs (with the port of their scheme) -> host and port, as many as are remembered.
-_places: dict[tuple[str, int], tuple[str, int]] = {}
+#: URLs up to their path, without userinfo -> where they lead, as many as are remembered: programs call few, again and
+#: again.
+_places: dict[str, Place] = {}
 _PLACES = 256
 
 #: Packages whose header collections have a ``copy`` that may be relied on.
@@ -41,22 +44,41 @@ def request(method: Any, url: Any) -> SpanDraft | None:
     parts = _split(url)
     if parts is None:
         return None
-    url, host, port = parts
+    url, place = parts
     method = method.upper()
-    return SpanDraft(
-        f"{method} {host}",
-        "external",
-        "http",
-        http={"url": cut(url, LONG), "method": method, "host": f"{host}:{port}"},
-        address=host[1:-1] if host[0] == "[" else host,
-        port=port,
+    if len(url) > LONG:
+        url = cut(url, LONG)
+    facts = {"url": url, "method": method, "host": place.target}
+    draft = SpanDraft(
+        f"{method} {place.host}", "external", "http", http=facts, address=place.address, port=place.port
     )
+    draft.reached = place.reached
+    return draft
+
+
+class Place:
+    """Where requests go.
+
+    :ivar host: an IPv6 address in brackets. :ivar address: without them. :ivar target: name of the service target.
+    :ivar reached: as :attr:`SpanDraft.reached`, for all of their spans.
+    """
+
+    __slots__ = ("address", "host", "port", "reached", "target")
+
+    def __init__(self, host: str, port: int) -> None:
+        """:param host: in lower case."""
+        self.host = host
+        self.port = port
+        self.address = host[1:-1] if host[0] == "[" else host
+        self.target = f"{host}:{port}"
+        self.reached: list[str] = []
 
 
 def location(url: Any) -> tuple[str, str, int] | None:
     """A URL without its userinfo, its host (an IPv6 address in brackets) and its port; None where it has none."""
     text = _text(url)
-    return None if text is None else _split(text)
+    parts = None if text is None else _split(text)
+    return None if parts is None else (parts[0], parts[1].host, parts[1].port)
 
 
 def response(draft: SpanDraft, status: object) -> None:
@@ -164,7 +186,7 @@ def add_lines(lines: list[bytes], add: Mapping[str, str]) -> None:
     :param add: as the tracer gives them: ASCII, in one line.
     """
     present = b"\n".join(lines).lower()
-    if any(name in present for name in _LINES):
+    if _TRACEPARENT in present or _TRACESTATE in present or _BAGGAGE in present:
         if f"{TRACEPARENT}: {add[TRACEPARENT]}".encode() in lines:  # a layer above has put in all of them
             return
         lack = Lack([line.partition(b":")[::2] for line in lines], add)
@@ -173,7 +195,8 @@ def add_lines(lines: list[bytes], add: Mapping[str, str]) -> None:
             name, _, value = lines[at].partition(b":")
             lines[at] = name + b": " + _appended(value.strip(), lack.headers.pop(BAGGAGE))
         add = lack.headers
-    lines.extend([f"{name}: {value}".encode() for name, value in add.items()])
+    for name in add:
+        lines.append(f"{name}: {add[name]}".encode())
 
 
 class Lack:
@@ -232,8 +255,12 @@ def _text(value: Any) -> str | None:
     return str.__str__(value) if isinstance(value, str) else None
 
 
-def _split(url: str) -> tuple[str, str, int] | None:
-    """A URL without its userinfo, its host (an IPv6 address in brackets) and its port."""
+def _split(url: str) -> tuple[str, Place] | None:
+    """A URL without its userinfo, and where it leads."""
+    end = url.find("/", _SHORTEST)
+    place = _places.get(url[:end]) if end > 0 else None
+    if place is not None:
+        return url, place
     scheme, separator, rest = url.partition("://")
     default = _PORTS.get(scheme.lower())
     if default is None or not separator:
@@ -247,12 +274,18 @@ def _split(url: str) -> tuple[str, str, int] | None:
     if "@" in authority:
         authority = authority.rpartition("@")[2]
         url = f"{scheme}://{authority}{rest[end:]}"
-    place = _places.get((authority, default)) or _place(authority, default)
-    return None if place is None else (url, *place)
+    place = _place(f"{scheme}://{authority}", authority, default)
+    return None if place is None else (url, place)
 
 
-def _place(authority: str, default: int) -> tuple[str, int] | None:
-    """The host and the port of an authority; programs call few of them, again and again."""
+def _place(base: str, authority: str, default: int) -> Place | None:
+    """Where an authority leads.
+
+    :param base: the URL up to its path.
+    """
+    found = _places.get(base)
+    if found is not None:
+        return found
     if authority[:1] == "[":
         host, bracket, port = authority.partition("]")
         host += bracket
@@ -266,7 +299,7 @@ def _place(authority: str, default: int) -> tuple[str, int] | None:
         return None
     if len(_places) >= _PLACES:
         _places.clear()
-    found = _places[authority, default] = (host.lower(), number)
+    found = _places[base] = Place(host.lower(), number)
     return found
 
 

@@ -54,7 +54,7 @@ def exchange(target: Exchange, tracer: Tracer, where: str) -> dict[str, Make]:
     def inject(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             state = _state(args)
-            opened, sender, *_ = _NOTHING if state is None else state.get(_OPEN, _NOTHING)
+            opened, sender, _, _, _ = _NOTHING if state is None else state.get(_OPEN, _NOTHING)
             if sender is not None and target.rewrite is not None:
                 try:
                     rewritten = target.rewrite(Call(original, args, kwargs), tracer.headers(sender))
@@ -75,16 +75,16 @@ def exchange(target: Exchange, tracer: Tracer, where: str) -> dict[str, Make]:
     def finish(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             state = _state(args)
-            opened, _, first, *rest = _NOTHING if state is None else state.pop(_OPEN, _NOTHING)
+            opened, _, first, after, named = _NOTHING if state is None else state.pop(_OPEN, _NOTHING)
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:
                 if opened is not None:
-                    interceptor.fail(opened, Call(first, (args[0], *rest[0]), rest[1]), error)
+                    interceptor.fail(opened, Call(first, (args[0], *after), named), error)
                 wrap.hide_frame(error)
                 raise
             if opened is not None:
-                interceptor.close(opened, Call(first, (args[0], *rest[0]), rest[1]), result)
+                interceptor.close(opened, Call(first, (args[0], *after), named), result)
             return result
 
         return wrap.dressed(wrapper, original)

@@ -34,7 +34,7 @@ class Silence(Interceptor):
         """What it has raised is for whoever has called it."""
         self.end(opened)
 
-    def end(self, opened: Current, *, here: bool = True) -> None:
+    def end(self, opened: Current, here: bool = True) -> None:
         """Take it back."""
         try:
             self.tracer.forget(opened)  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ class Insider(wrap.Interceptor):
         if isinstance(error, Exception):
             self.close(opened, call, error)
 
-    def end(self, opened: Current, *, here: bool = True) -> None:
+    def end(self, opened: Current, here: bool = True) -> None:
         """It goes on."""
 
 

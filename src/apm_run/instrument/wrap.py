@@ -141,22 +141,22 @@ class Interceptor:
 
     def close(self, opened: Current, call: Call, result: object, *, here: bool = True) -> None:
         """Observe the result and end."""
-        self._observe(opened, call, result)
-        self.end(opened, here=here)
+        if self.observe is not None:
+            self._observe(opened, call, result)
+        self.end(opened, here)
 
     def _observe(self, opened: Current, call: Call, result: object) -> None:
-        if self.observe is not None:
-            try:
-                draft: Any = opened.draft
-                self.observe(call, result, draft)
-                if draft.links and not self.entry:
-                    opened.links = links(draft.links)
-            except Exception:
-                self.fault("observe")
+        try:
+            draft: Any = opened.draft
+            self.observe(call, result, draft)  # type: ignore[misc]
+            if draft.links and not self.entry:
+                opened.links = links(draft.links)
+        except Exception:
+            self.fault("observe")
 
     def fail(self, opened: Current, call: Call, error: BaseException) -> None:
         """The program's call has raised: observe that, and end with the outcome that follows from it."""
-        if isinstance(error, Exception):
+        if self.observe is not None and isinstance(error, Exception):
             self._observe(opened, call, error)
         try:
             if self.entry:
@@ -174,7 +174,7 @@ class Interceptor:
         else:
             self.fail(opened, call, error)
 
-    def end(self, opened: Current, *, here: bool = True) -> None:
+    def end(self, opened: Current, here: bool = True) -> None:
         """End the span or the transaction; it always runs.
 
         :param here: where it was asked for, and not where the library has found its end.
@@ -182,10 +182,8 @@ class Interceptor:
         try:
             if self.entry:
                 entries.end(opened.transaction)
-            elif here:
-                self.tracer.end(opened)  # type: ignore[arg-type]
             else:
-                self.tracer.end(opened, here=False)  # type: ignore[arg-type]
+                self.tracer.end(opened, here)  # type: ignore[arg-type]
         except Exception:
             self.fault("end")
 
@@ -307,7 +305,8 @@ def _plain(original: Callable[..., Any], interceptor: Interceptor) -> Callable[.
             interceptor.fail(opened, call, error)
             hide_frame(error)
             raise
-        leave(opened, previous)
+        if _get() is opened:  # as leave() does, for what has raised
+            _set(previous)
         interceptor.close(opened, call, result)
         return result
 
@@ -338,7 +337,8 @@ def _coroutine(original: Callable[..., Coroutine[Any, Any, Any]], interceptor: I
             interceptor.fail(opened, call, error)
             hide_frame(error)
             raise
-        leave(opened, previous)
+        if _get() is opened:  # as leave() does, for what has raised
+            _set(previous)
         interceptor.close(opened, call, result)
         return result
 

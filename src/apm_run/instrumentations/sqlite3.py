@@ -16,7 +16,8 @@ def statement(call: Call) -> SpanDraft | None:
 
 def rows(call: Call, result: object, draft: SpanDraft) -> None:
     """The number of rows that a changing statement affected."""
-    database.affected(draft, getattr(result, "rowcount", None))
+    if draft.encoded is None:  # one that many spans share changes no rows
+        database.affected(draft, getattr(result, "rowcount", None))
 
 
 _STATEMENTS = tuple(Target(method, statement, observe=rows) for method in ("execute", "executemany", "executescript"))

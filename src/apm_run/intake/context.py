@@ -114,7 +114,21 @@ def of_span(draft: Any, settings: Any, service: dict[str, Any] | None) -> str:
     if draft.db is not None:
         found.append(f'"db":{_db(draft.db, settings.long_field_max_length)}')
     if draft.http is not None:
-        found.append(f'"http":{_http(draft.http, sanitize.names(settings.sanitize_field_names))}')
+        found.append(f'"http":{_http(draft.http, settings)}')
+    known = None if members else draft.reached
+    reached = known or _reached(draft, members)
+    if known is not None:
+        known[:] = reached
+    found += reached
+    return ",".join(found)
+
+
+def _reached(draft: Any, members: dict[str, Any]) -> list[str]:
+    """The service target and the destination of a span.
+
+    :param members: of ``context.service``.
+    """
+    found: list[str] = []
     reached: list[str] = []
     if draft.address:
         address = text(draft.address)
@@ -138,7 +152,7 @@ def of_span(draft: Any, settings: Any, service: dict[str, Any] | None) -> str:
         found.append(f'"service":{{{target}}}')
     if reached:
         found.append(f'"destination":{{{",".join(reached)}}}')
-    return ",".join(found)
+    return found
 
 
 def _told(context: dict[str, Any], service: dict[str, Any]) -> list[str]:
@@ -161,10 +175,13 @@ def resource(span_type: str, kind: str, name: str) -> str:
     return name if span_type == "external" else f"{kind}/{name}"
 
 
-def _http(http: dict[str, Any], secret: sanitize.Names) -> str:
+def _http(http: dict[str, Any], settings: Any) -> str:
     found: list[str] = []
     if http.get("url"):
-        found.append(f'"url":{quoted(sanitize.url(text(http["url"], LONG), secret), LONG)}')
+        url = text(http["url"], LONG)
+        if "=" in url or "@" in url:
+            url = sanitize.url(url, sanitize.names(settings.sanitize_field_names))
+        found.append(f'"url":{quoted(url, LONG)}')
     if http.get("method"):
         found.append(f'"method":{quoted(http["method"])}')
     status = http.get("status_code")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Distinct names and kinds in one interval; what comes beyond is not counted.
 CAP = 1000
 
+#: What the transaction itself does.
+_APP = ("app", None)
 COUNT, SUM = "span.self_time.count", "span.self_time.sum.us"
 
 
@@ -48,25 +50,24 @@ class Breakdown:
 
         :param self_ns: its own self time.
         """
-        # Whatever the program has put there.
-        name, kind = (value if isinstance(value, str) else "" for value in (transaction.name, transaction.type))
-        self._add((name, kind, "app", None), 1, self_ns)
-        for (type, subtype), (count, sum_ns) in timers.items():
-            self._add((name, kind, type, subtype), count, sum_ns)
+        name, kind = transaction.name, transaction.type
+        if not (isinstance(name, str) and isinstance(kind, str)):  # whatever the program has put there
+            name, kind = name if isinstance(name, str) else "", kind if isinstance(kind, str) else ""
+        for (type, subtype), (count, sum_ns) in ((_APP, (1, self_ns)), *timers.items()):
+            key = (name, kind, type, subtype)
+            timer = self._timers.get(key) or self._new(key)
+            timer[0] += count
+            timer[1] += sum_ns
         if not self.due_ns:
             self.due_ns = transaction.end_ns + self.interval_ns
 
-    def _add(self, key: tuple[str, str, str, str | None], count: int, sum_ns: int) -> None:
-        timer = self._timers.get(key)
-        if timer is None:
-            if len(self._timers) >= CAP:
-                if not self._full:
-                    self._full = True
-                    log.write("warning", "metrics.full", f"more than {CAP} names and kinds: the others are not counted")
-                return
-            timer = self._timers.setdefault(key, [0, 0])
-        timer[0] += count
-        timer[1] += sum_ns
+    def _new(self, key: tuple[str, str, str, str | None]) -> list[int]:
+        if len(self._timers) < CAP:
+            return self._timers.setdefault(key, [0, 0])
+        if not self._full:
+            self._full = True
+            log.write("warning", "metrics.full", f"more than {CAP} names and kinds: the others are not counted")
+        return [0, 0]
 
     def collect(self) -> list[dict[str, Any]]:
         """What was added since the last time, as metricsets."""

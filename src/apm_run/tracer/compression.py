@@ -33,20 +33,19 @@ def absorb(held: Span, span: Span, settings: Settings) -> bool:
     composite = held.composite
     same = first is draft or first.name == draft.name
     exact = same if composite is None else composite.strategy == EXACT
-    if exact and not same:
+    if exact:
+        limit_ns = settings.span_compression_exact_match_max_duration * 1_000_000
+    else:
+        limit_ns = settings.span_compression_same_kind_max_duration * 1_000_000
+    duration = span.end_ns - span.start_ns
+    if not limit_ns or duration > limit_ns or span.start_ns < held.end_ns:  # too long, or not one after the other
         return False
-    limit = settings.span_compression_exact_match_max_duration
-    if not exact:
-        limit = settings.span_compression_same_kind_max_duration
-    limit_ns = limit * 1_000_000
-    duration, before = span.end_ns - span.start_ns, held.end_ns - held.start_ns
-    if not limit_ns or duration > limit_ns or (composite is None and before > limit_ns):
-        return False
-    if span.start_ns < held.end_ns:  # not one after the other
-        return False
-    if not first.alike(draft):
+    if first is not draft and ((exact and not same) or not first.alike(draft)):
         return False
     if composite is None:
+        before = held.end_ns - held.start_ns
+        if before > limit_ns:
+            return False
         composite = held.composite = Composite(EXACT if exact else SAME_KIND, before)
         if not exact:
             held.draft = first.copy()

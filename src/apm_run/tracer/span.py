@@ -30,19 +30,22 @@ class Span:
         "links", "outcome", "parent", "propagated", "since_ns", "start_ns", "sync", "transaction",
     )  # fmt: skip
 
-    def __init__(self, draft: SpanDraft, parent: Span | Transaction, id: str, start_ns: int) -> None:
+    def __init__(
+        self, draft: SpanDraft, parent: Span | Transaction, transaction: Transaction, id: str, start_ns: int
+    ) -> None:
         """Begin it.
 
         :param parent: the span or transaction that was current; no exit span, which is a leaf.
         """
         self.draft = draft
         self.parent = parent
-        self.transaction: Transaction = parent.transaction
+        self.transaction = transaction
         self.id = id
         self.start_ns = start_ns
         self.end_ns = 0
         self.exit = draft.exit
-        self.dropped = False
+        #: No further span of the transaction is to be reported.
+        self.dropped = transaction.full
         #: Whether its trace context has left the process with it.
         self.propagated = False
         #: What it stands for, where it has absorbed others; whether an open record tells of it.
@@ -66,6 +69,7 @@ class Span:
         """Its draft, to be changed: one that is shared with others is copied first."""
         if self.draft.encoded is not None:
             self.draft = self.draft.copy()
+        self.draft.reached = None
         return self.draft
 
     @property

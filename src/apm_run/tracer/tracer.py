@@ -81,6 +81,7 @@ class Tracer(Reporting):
         self._clock = clock
         self._wall = wall
         self._random = Random(int.from_bytes(os.urandom(16), "big") if seed is None else seed)
+        self._bits = self._random.getrandbits
         self._pid = os.getpid()
 
     @property
@@ -104,13 +105,13 @@ class Tracer(Reporting):
 
     def _id(self) -> str:
         """64 random bits; all zeros is invalid (spec 5)."""
-        return "%016x" % (self._random.getrandbits(64) or 1)
+        return "%016x" % (self._bits(64) or 1)
 
     def _long_id(self) -> str:
         """128 random bits, of a trace or an error."""
         if self._pid != os.getpid():
             self.forked()
-        return "%032x" % (self._random.getrandbits(128) or 1)
+        return "%032x" % (self._bits(128) or 1)
 
     # Transactions
 
@@ -324,8 +325,7 @@ class Tracer(Reporting):
         if transaction.first is not None:
             transaction.first()
         start_ns = self._clock()
-        span = Span(draft, owner, self._id(), start_ns)
-        span.dropped = transaction.full
+        span = Span(draft, owner, transaction, "%016x" % (self._bits(64) or 1), start_ns)
         if transaction.timers is not None:
             if not owner.children:
                 owner.since_ns = start_ns
@@ -348,7 +348,7 @@ class Tracer(Reporting):
         if span.transaction.timers is not None:
             span.parent.children -= 1
 
-    def end(self, span: Span, *, here: bool = True) -> None:
+    def end(self, span: Span, here: bool = True) -> None:
         """End a span. Its stack is caught here, where it is known to be slow enough to be worth it.
 
         A second call does nothing.
@@ -363,6 +363,7 @@ class Tracer(Reporting):
         if outcome is None:
             outcome = span.outcome = draft.outcome or SUCCESS
         duration = end_ns - span.start_ns
+        exit = span.exit
         timers = transaction.timers
         if timers is not None:
             owner = span.parent
@@ -370,14 +371,13 @@ class Tracer(Reporting):
             if not children:
                 owner.child_ns += end_ns - owner.since_ns
             try:
-                timer = timers.get((draft.type, draft.subtype))
-                if timer is None:
-                    timer = timers.setdefault((draft.type, draft.subtype), [0, 0])
+                key = (draft.type, draft.subtype)
+                timer = timers.get(key) or timers.setdefault(key, [0, 0])
                 timer[0] += 1
-                timer[1] += duration if span.exit else _self_ns(span)
+                timer[1] += duration if exit else _self_ns(span)
             except TypeError:  # an instrumentation's odd idea of a type
                 pass
-        if transaction.buffers and not span.exit:  # an exit span has nothing below it
+        if not exit and transaction.buffers:  # an exit span has nothing below it
             self._flush(transaction, span.id)
         if span.dropped:
             self._drop(span)
@@ -387,7 +387,7 @@ class Tracer(Reporting):
             variables = self._stacks.variables("transactions")
             span.frames = stack.of_caller(sys._getframe(1), self.settings.stack_trace_limit, variables)
         # As span.light has it.
-        light = span.exit and outcome == SUCCESS and not span.propagated
+        light = exit and outcome == SUCCESS and not span.propagated
         if light and transaction.settings.span_compression_enabled:
             self._buffer(span)
         else:

@@ -74,10 +74,7 @@ def test_ids_are_never_zero_and_of_full_length(engine):
         def getrandbits(self, bits):
             return self.values.pop(0) if self.values else 1
 
-        def random(self):
-            return 0.5
-
-    engine.tracer._random = Zeros(0, 0, 0xAB)
+    engine.tracer._bits = Zeros(0, 0, 0xAB).getrandbits
     transaction = engine.begin()
     assert (transaction.id, transaction.trace_id) == (f"{1:016x}", f"{1:032x}")
     span = engine.tracer.begin(draft(), transaction)

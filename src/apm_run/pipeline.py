@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apm_run.guard import failed, guard
+from apm_run.guard import failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,28 +42,35 @@ class Pipeline:
         try:
             lines: list[bytes] = []
             # Each by itself: what can not be encoded costs nothing else.
-            with guard("encode transaction"):
+            try:
                 if self._exporter.takes(transaction.sampled):
                     lines.append(self._encode.transaction_line(transaction, spans, self._process))
-                if not any(lines) and transaction.opened:
+                if transaction.opened and not any(lines):
                     self._exporter.gone(transaction.id)
+            except Exception:
+                failed("encode transaction")
             self._put(lines, spans if transaction.sampled else [], transaction.errors)
         except Exception:
             failed("put transaction")
 
     def _put(self, lines: list[bytes], spans: list[Span], errors: list[dict[str, Any]]) -> None:
         for span in spans:
-            with guard("encode span"):
+            try:
                 lines.append(self._span(span))
+            except Exception:
+                failed("encode span")
         for error in errors:
-            with guard("encode error"):
+            try:
                 lines.append(self._encode.error_line(error, self._process))
+            except Exception:
+                failed("encode error")
         self._hand_on(lines)
 
     def _hand_on(self, lines: list[bytes]) -> None:
-        kept = [line for line in lines if line]
-        if kept:
-            self._exporter.put(b"".join(kept), len(kept))
+        if b"" in lines:
+            lines = [line for line in lines if line]
+        if lines:
+            self._exporter.put(b"".join(lines), len(lines))
 
     def _span(self, span: Span) -> bytes:
         line = self._encode.span_line(span, self._stack(span), self._process)

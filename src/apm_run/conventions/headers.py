@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Characters of all headers of a message together: a hostile one must not cost the whole event (spec 2).
 _ROOM = 16_000
+#: So few have room in any case.
+_FEW = 14
 #: What holds URLs or the host of one, and so may hold passwords and what opens other doors.
 _URLS = (
     "host", "x-forwarded-host", "referer", "origin", "location", "content-location", "link", "refresh", "destination",
@@ -109,7 +111,7 @@ def of_environ(environ: dict[str, Any], matchers: tuple[Matcher, ...]) -> Header
     if names is None:
         names = memory.shaped(shape)
     found: Headers = Shown()
-    room = _ROOM
+    room, many = _ROOM, len(names) > _FEW
     for key, name, way in names:
         text = environ[key]
         if not text or text.__class__ is not str:
@@ -121,9 +123,10 @@ def of_environ(environ: dict[str, Any], matchers: tuple[Matcher, ...]) -> Header
                 text = sanitize.url(text, memory.secret)
         if len(text) > KEYWORD:
             text = cut(text)
-        room -= len(text) + len(name)
-        if room < 0:
-            break
+        if many:
+            room -= len(text) + len(name)
+            if room < 0:
+                break
         found[name] = text
     return found
 

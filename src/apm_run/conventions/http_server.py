@@ -35,6 +35,9 @@ _METHODS = frozenset((
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY", "PROPFIND", "PROPPATCH",
     "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "REPORT", "MKCALENDAR", "ACL", "PURGE",
 ))  # fmt: skip
+#: Schemes and authorities as clients name them -> what is shown of their URLs; so many, of at most so many characters.
+_origins: dict[tuple[str, str], dict[str, Any]] = {}
+_ORIGINS, _ORIGIN = 256, 200
 #: What a path of a URL holds only in its percent-encoded form.
 _ENCODED = frozenset(' "#%<>?[\\]^`{|}') | frozenset(map(chr, range(32))) | {"\x7f"}
 #: Raised where the client has gone: by Starlette where it sends or reads, and by uvicorn where it sends.
@@ -139,6 +142,23 @@ def url(scheme: str, authority: str, path: str, query: str, secret: Names) -> di
         query = sanitize.query(query[: 2 * KEYWORD], secret)
     if ";" in path:
         path = sanitize.url(path, secret)
+    found: dict[str, Any] = Shown(_origins.get((scheme, authority)) or _origin(scheme, authority))
+    full = f"{found['full']}{path}"
+    found["pathname"] = path
+    if query:
+        found["search"] = f"?{query}"
+        full = f"{full}?{query}"
+    found["full"] = full
+    if len(full) > KEYWORD:
+        for part in ("pathname", "search", "full"):
+            if part in found:
+                found[part] = cut(found[part])
+    return found
+
+
+def _origin(scheme: str, authority: str) -> dict[str, Any]:
+    """What a URL says before its path; clients ask for few, again and again."""
+    key = scheme, authority
     if "@" in authority:
         authority = authority.rpartition("@")[2]
     if authority.startswith("["):
@@ -146,16 +166,17 @@ def url(scheme: str, authority: str, path: str, query: str, secret: Names) -> di
         hostname, port = hostname[1:], rest[1:]
     else:
         hostname, _, port = authority.partition(":")
-    full = f"{scheme}://{authority}{path}"
-    found: dict[str, Any] = Shown(protocol=cut(f"{scheme}:"), hostname=cut(hostname), pathname=cut(path))
+    found: dict[str, Any] = {
+        "full": f"{scheme}://{authority}", "protocol": cut(f"{scheme}:"), "hostname": cut(hostname)
+    }  # fmt: skip
     if port.isascii() and port.isdecimal() and len(port) < 6:
         found["port"] = int(port)
     elif scheme in _PORTS:
         found["port"] = _PORTS[scheme]
-    if query:
-        found["search"] = cut(f"?{query}")
-        full = f"{full}?{query}"
-    found["full"] = cut(full)
+    if len(found["full"]) <= _ORIGIN:
+        if len(_origins) >= _ORIGINS:
+            _origins.clear()
+        _origins[key] = found
     return found
 
 

@@ -27,7 +27,8 @@ _get = current.get
 _set = current.set
 
 #: The headers of trace context, as the environment names them.
-_CARRIED = tuple([(f"HTTP_{name.upper().replace('-', '_')}", name) for name in CARRIED])
+_NAMED = tuple([(f"HTTP_{name.upper().replace('-', '_')}", name) for name in CARRIED])
+_CARRIED = frozenset([key for key, _ in _NAMED])
 
 #: Responses that hold everything they have to say already.
 _READY = frozenset((list, tuple, bytes, str))
@@ -125,9 +126,8 @@ def _begin(tracer: Tracer, framework: Framework | None, environ: dict[str, Any])
         return None
     path = http_server.origin_form(_text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")))
     carrier: dict[str, list[str]] = {}
-    for key, name in _CARRIED:
-        if environ.get(key):
-            carrier[name] = [environ[key]]
+    if not _CARRIED.isdisjoint(environ):
+        carrier = {name: [environ[key]] for key, name in _NAMED if environ.get(key)}
     agent = environ.get("HTTP_USER_AGENT", "")
     transaction = http_server.begin(tracer, framework, verb, path, carrier, user_agent=agent)
     if transaction is not None and transaction.sampled:
@@ -329,13 +329,23 @@ class Body:
 
     @unseen
     def __next__(self) -> bytes:
+        if self._iterator is None:
+            try:
+                self.__iter__()
+            except BaseException as error:
+                hide_frame(error)
+                raise
+        previous = _get()
+        _set(self._running)
         try:
-            if self._iterator is None:
-                self._iterator = self._step(iter, self._inner)
-            chunk: bytes = self._step(next, self._iterator)
+            chunk: bytes = next(self._iterator)  # type: ignore[arg-type]
         except BaseException as error:
+            _set(previous)
+            self._over(error)
             hide_frame(error)
             raise
+        self._running = _get()
+        _set(previous)
         if chunk:
             self._exchange.hand(chunk, self._pieces())
             self._exchange.sent = True
@@ -350,18 +360,20 @@ class Body:
         _set(self._running)
         try:
             result = work(*args)
-        except StopIteration:
-            _set(previous)
-            self._exchange.end(True)
-            raise
         except BaseException as error:
             _set(previous)
-            self._exchange.die(error)
+            self._over(error)
             hide_frame(error)
             raise
         self._running = _get()
         _set(previous)
         return result
+
+    def _over(self, error: BaseException) -> None:
+        if isinstance(error, StopIteration):
+            self._exchange.end(True)
+        else:
+            self._exchange.die(error)
 
     @unseen
     def close(self) -> None:

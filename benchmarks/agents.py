@@ -29,6 +29,7 @@ class Agent(NamedTuple):
 
     :ivar distribution: whose version is shown. :ivar packages: what is installed for it.
     :ivar launcher: words before the program's. :ivar environment: the variables that send its events to a server.
+    :ivar options: words for the launcher that name the service, where it takes any.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Agent(NamedTuple):
     packages: tuple[str, ...]
     launcher: tuple[str, ...]
     environment: Callable[[str], dict[str, str]]
+    options: tuple[str, ...] = ()
 
 
 AGENTS = (
@@ -46,6 +48,7 @@ AGENTS = (
         (str(ROOT),),
         ("apm-run",),
         lambda url: {"ELASTIC_APM_SERVER_URL": url, "ELASTIC_APM_SERVICE_NAME": "bench"},
+        ("--service-name=bench",),
     ),
     Agent(
         "elastic-apm",
@@ -71,6 +74,7 @@ AGENTS = (
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",
         },
+        ("--service_name=bench",),
     ),
     Agent(
         "ddtrace",

@@ -31,11 +31,11 @@ PAGE = ROOT / "docs" / "reference" / "performance.md"
 
 #: What is measured in one process -> how many requests, and what it is.
 REQUESTS = {
-    "flask": (1500, "Flask: 5 sqlite3 queries, 1 call with requests"),
-    "fastapi": (1000, "FastAPI: 5 sqlite3 queries, 1 call with httpx"),
-    "plain": (6000, "Flask, a route without anything"),
-    "raising": (3000, "Flask, a route that raises"),
-    "orm": (1000, "Flask: 5 objects by SQLAlchemy's ORM"),
+    "flask": (3000, "Flask: 5 sqlite3 queries, 1 call with requests"),
+    "fastapi": (2000, "FastAPI: 5 sqlite3 queries, 1 call with httpx"),
+    "plain": (10000, "Flask, a route without anything"),
+    "raising": (5000, "Flask, a route that raises"),
+    "orm": (2000, "Flask: 5 objects by SQLAlchemy's ORM"),
     "script": (10000, "A script of 10,000 queries, per query"),
     "outside": (50000, "A query outside of any request"),
 }
@@ -135,6 +135,15 @@ def starts(places: list[Place], rounds: int) -> Table:
 
         rows.append(f"| {title}, wall | {' | '.join(added(interleaved(places, rounds * 2, once)))} |")
         rows.append(f"| {title}, CPU | {' | '.join(added([cpu[place.agent.name][1:] for place in places]))} |")
+    able = [place for place in places if place.agent.options or not place.agent.launcher]
+
+    def told(place: Place) -> float:
+        with sink() as url:
+            return run(place.python("-c", "pass", options=place.agent.options), place.environment(url)).wall * 1000
+
+    shown = dict(zip([place.agent.name for place in able], added(interleaved(able, rounds * 2, told))))
+    told_by = " | ".join(shown.get(place.agent.name, "") for place in places)
+    rows.append(f"| `python -c pass`, the launcher given an option, wall | {told_by} |")
     count = "import sys; print(len(sys.modules))"
     with sink() as url:
         modules = [int(run(place.python("-c", count), place.environment(url)).said) for place in places]
@@ -143,16 +152,40 @@ def starts(places: list[Place], rounds: int) -> Table:
 
 
 def memory(places: list[Place], rounds: int) -> Table:
-    """Megabytes resident: before any request, after 50,000."""
+    """Megabytes resident: before any request, after 50,000; and of a script that loads no HTTP."""
     rows = head(places, "MB resident")
-    found = []
+    found: list[list[int]] = []
     for place in places:
         with sink() as url:
-            words = place.python(PROGRAMS / "web.py", "plain", 50_000, f"{url}/target")
-            found.append(json.loads(run(words, place.environment(url)).said.splitlines()[-1]))
-    for key, title in (("before", "Flask after 50 requests"), ("after", "Flask after 50,000 requests")):
-        values = [each[key] / 1024 for each in found]
-        rows.append(f"| {title} | {values[0]:.1f} | {' | '.join(f'+{each - values[0]:.1f}' for each in values[1:])} |")
+            env = place.environment(url)
+            served = json.loads(run(place.python(PROGRAMS / "web.py", "plain", 50_000, f"{url}/target"), env).said)
+            script = run(place.python(PROGRAMS / "sending.py"), env).said.split()
+            found.append([served["before"], served["after"], *map(int, script)])
+    titles = "Flask after 50 requests", "Flask after 50,000 requests", "a script after a query", "the script after 5 s"
+    for title, values in zip(titles, zip(*found)):
+        more = " | ".join(f"+{(value - values[0]) / 1024:.1f}" for value in values[1:])
+        rows.append(f"| {title} | {values[0] / 1024:.1f} | {more} |")
+    return rows
+
+
+def wire(places: list[Place], rounds: int) -> Table:
+    """Bytes that go to the server for a request of five queries and a call; what compressing them costs."""
+    rows = head(places, "Flask: 5 sqlite3 queries, 1 call with requests")
+    count = REQUESTS["flask"][0]
+    for title, address in (("on this machine", "127.0.0.1"), ("elsewhere, as its address says", _own_address())):
+        sent: dict[str, list[float]] = {}
+
+        def once(place: Place, address: str = address, kept: dict[str, list[float]] = sent) -> float:
+            with sink() as target, sink(address=address) as url:
+                words = place.python(PROGRAMS / "web.py", "flask", count, f"{target}/target")
+                done = run(words, place.environment(url))
+                kept.setdefault(place.agent.name, []).append(asked(f"{url}/counted")["bytes"] / count)
+            return (done.cpu - json.loads(done.said.splitlines()[-1])["begin"]) / count * 1e6
+
+        cpu = added(interleaved(places, rounds, once))
+        size = " | ".join(f"{median(sent[place.agent.name]):.0f}" for place in places)
+        rows.append(f"| server {title}, bytes per request | {size} |")
+        rows.append(f"| server {title}, us of CPU, all | {' | '.join(cpu)} |")
     return rows
 
 
@@ -239,6 +272,13 @@ def full(places: list[Place], rounds: int) -> Table:
     return rows
 
 
+def _own_address() -> str:
+    """The address by which others reach this machine; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+
+
 def _free() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
@@ -249,6 +289,7 @@ CASES: dict[str, tuple[Callable[[list[Place], int], Table], str]] = {
     "requests": (requests, "Requests and queries"),
     "start": (starts, "Start"),
     "memory": (memory, "Memory"),
+    "wire": (wire, "On the wire"),
     "exit": (exits, "Exit"),
     "load": (served, "Under load"),
     "full": (full, "At full speed"),

@@ -29,15 +29,15 @@ class Place(NamedTuple):
     folder: Path
     home: str
 
-    def command(self, *words: object) -> list[str]:
-        """The command line of a program, under the agent."""
+    def command(self, *words: object, options: tuple[str, ...] = ()) -> list[str]:
+        """The command line of a program, under the agent; its launcher may be given options."""
         first, *rest = self.agent.launcher or ("",)
-        launcher = [str(self.folder / first), *rest] if first else []
+        launcher = [str(self.folder / first), *rest, *options] if first else []
         return [*launcher, *map(str, words)]
 
-    def python(self, *words: object) -> list[str]:
+    def python(self, *words: object, options: tuple[str, ...] = ()) -> list[str]:
         """The same of a Python program."""
-        return self.command(self.folder / "python", *words)
+        return self.command(self.folder / "python", *words, options=options)
 
     def environment(self, url: str, **more: str) -> dict[str, str]:
         """What the program finds in its environment."""
@@ -48,13 +48,13 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def sink(temper: str = "fine") -> Iterator[str]:
-    """A server of that temper; its URL."""
-    words = [sys.executable, str(HERE / "sink.py"), temper]
+def sink(temper: str = "fine", address: str = "127.0.0.1") -> Iterator[str]:
+    """A server of that temper at an address of this machine; its URL."""
+    words = [sys.executable, str(HERE / "sink.py"), temper, address]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+            yield f"http://{address}:{process.stdout.readline().strip()}"
         finally:
             process.kill()
 

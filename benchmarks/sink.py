@@ -1,6 +1,6 @@
 """A server that any agent can send to, and that the programs call: it answers at once and counts.
 
-``python sink.py [TEMPER]``: prints its port. A temper is ``fine``, ``503`` or ``hang``. ``GET /counted`` tells what has
+``python sink.py [TEMPER] [ADDRESS]``: prints its port. A temper is ``fine``, ``503`` or ``hang``. ``GET /counted`` tells what has
 come: requests, bytes and, of intake v2, events by their kind; ``GET /forget`` begins anew.
 """
 
@@ -91,13 +91,13 @@ def _plain(body: bytes) -> bytes:
     return zlib.decompress(body) if body[:1] == b"x" else body
 
 
-async def main(temper: str) -> None:
+async def main(temper: str = "fine", address: str = "127.0.0.1") -> None:
     """Serve until the end of the standard input."""
-    server = await asyncio.start_server(Sink(temper).serve, "127.0.0.1", 0, limit=1 << 20)
+    server = await asyncio.start_server(Sink(temper).serve, address, 0, limit=1 << 20)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     sys.exit(0)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "fine"))
+    asyncio.run(main(*sys.argv[1:]))

@@ -152,9 +152,19 @@ def traceparent(trace_id: str, span_id: str, sampled: bool) -> str:
     return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}"
 
 
+#: Sample rates -> that; few are ever set.
+_roots: dict[float, str] = {}
+_RATES = 16
+
+
 def root_tracestate(sample_rate: float) -> str:
     """The ``tracestate`` that a trace's root writes (spec 13, 14)."""
-    return f"es=s:{sample_rate:.4g}"
+    found = _roots.get(sample_rate)
+    if found is None:
+        if len(_roots) > _RATES:
+            _roots.clear()
+        found = _roots[sample_rate] = f"es=s:{sample_rate:.4g}"
+    return found
 
 
 def baggage(values: Iterable[str]) -> dict[str, str]:

@@ -111,17 +111,23 @@ class Exporter:
         :param job: its process may have been made for it alone, and be killed before anything else has ended in it:
             it is looked at from the first one on.
         """
+        if not job:
+            # Of another process where C has forked: nobody minds, and asking who we are is a system call.
+            for worker in list(self._workers.values()):
+                if worker is not None:
+                    worker.begun()
+            return
         pid = getpid()
         worker = self._workers.get(pid)
         if worker is not None:
             worker.begun()
-        elif job:
-            try:
-                worker = self._begin(pid)
-                if worker is not None:
-                    worker.start(worker.clock())
-            except Exception:
-                guard.failed("export.begun")
+            return
+        try:
+            worker = self._begin(pid)
+            if worker is not None:
+                worker.start(worker.clock())
+        except Exception:
+            guard.failed("export.begun")
 
     def open(self, id: str, end: bytes, line: bytes) -> None:
         """Leave an open record: a transaction that may never end in this process; never blocks, never raises.

@@ -109,8 +109,6 @@ class Tracer(Reporting):
 
     def _long_id(self) -> str:
         """128 random bits, of a trace or an error."""
-        if self._pid != os.getpid():
-            self.forked()
         return "%032x" % (self._bits(128) or 1)
 
     # Transactions
@@ -423,6 +421,8 @@ class Tracer(Reporting):
             transaction = None
         if error is not None and self._capture.known(error, transaction, handled):
             return
+        if self._pid != os.getpid():
+            self.forked()
         span = capture.failing(transaction, current.get())
         event = self._capture.event(self._long_id(), error, handled, record, frame)
         if event is None:

@@ -101,9 +101,11 @@ def test_a_child_forked_in_c_draws_other_ids(engine, monkeypatch, context):
 
 
 def test_an_error_in_a_child_forked_in_c_has_another_id(engine, monkeypatch):
-    first = Engine().tracer._long_id()
+    twin = Engine()
+    twin.tracer.capture(ValueError(), None, handled=True)
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    assert engine.tracer._long_id() != first
+    engine.tracer.capture(ValueError(), None, handled=True)
+    assert engine.sink.errors[0]["id"] != twin.sink.errors[0]["id"]
 
 
 def test_a_forked_child_draws_other_ids_and_ends_nothing_of_its_parent(engine):

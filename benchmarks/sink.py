@@ -1,7 +1,7 @@
 """A server that any agent can send to, and that the programs call: it answers at once and counts.
 
-``python sink.py [TEMPER] [ADDRESS]``: prints its port. A temper is ``fine``, ``503`` or ``hang``. ``GET /counted`` tells what has
-come: requests, bytes and, of intake v2, events by their kind; ``GET /forget`` begins anew.
+``python sink.py [TEMPER] [ADDRESS]``: prints its port. A temper is ``fine``, ``503`` or ``hang``. ``GET /counted``
+tells what has come: requests, bytes and, of intake v2, events by their kind; ``GET /forget`` begins anew.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A script that queries, and loads no HTTP: prints the kilobytes it has resident after its first query, and 5 s later."""
+"""A script that queries, and loads no HTTP: prints its resident kilobytes after its first query, and 5 s later."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ class Agent:
         return self._tracer is not None and path in self._tracer.switched_off
 
     def _prepare(self) -> None:
-        """Requests will come: what the agent thread imports costs it a turn for each file, and a busy program the more."""
+        """Requests will come. What the agent thread imports costs it a turn for each file, and a busy program more."""
         if self.exporter is not None and not self.settings.disable_send:
             from apm_run.collect import metadata  # noqa: F401
 

@@ -49,9 +49,7 @@ def request(method: Any, url: Any) -> SpanDraft | None:
     if len(url) > LONG:
         url = cut(url, LONG)
     facts = {"url": url, "method": method, "host": place.target}
-    draft = SpanDraft(
-        f"{method} {place.host}", "external", "http", http=facts, address=place.address, port=place.port
-    )
+    draft = SpanDraft(f"{method} {place.host}", "external", "http", http=facts, address=place.address, port=place.port)
     draft.reached = place.reached
     return draft
 
@@ -195,8 +193,7 @@ def add_lines(lines: list[bytes], add: Mapping[str, str]) -> None:
             name, _, value = lines[at].partition(b":")
             lines[at] = name + b": " + _appended(value.strip(), lack.headers.pop(BAGGAGE))
         add = lack.headers
-    for name in add:
-        lines.append(f"{name}: {add[name]}".encode())
+    lines.extend([f"{name}: {value}".encode() for name, value in add.items()])
 
 
 class Lack:

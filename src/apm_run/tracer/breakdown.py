@@ -50,8 +50,9 @@ class Breakdown:
 
         :param self_ns: its own self time.
         """
-        name, kind = transaction.name, transaction.type
-        if not (isinstance(name, str) and isinstance(kind, str)):  # whatever the program has put there
+        name: Any = transaction.name  # or whatever the program has put there
+        kind: Any = transaction.type
+        if not (isinstance(name, str) and isinstance(kind, str)):
             name, kind = name if isinstance(name, str) else "", kind if isinstance(kind, str) else ""
         for (type, subtype), (count, sum_ns) in ((_APP, (1, self_ns)), *timers.items()):
             key = (name, kind, type, subtype)

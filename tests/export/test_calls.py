@@ -1,0 +1,56 @@
+"""System calls of a request: a busy program takes the interpreter at each during which Python lets go of it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+
+from tests.export.support import METADATA, event, numbers, settings
+from tests.servers import Server
+
+from apm_run.export.connection import Limit
+from apm_run.export.transport import Transport
+
+#: Functions that let go of the interpreter.
+LETTING_GO = {"accept", "connect", "fstat", "open", "poll", "read", "recv", "select", "send", "settimeout", "urandom"}
+
+
+def test_a_request_over_a_kept_connection_takes_three_system_calls():
+    with Server() as server:
+        transport, called = Transport(settings(server.url), {}), []
+        assert transport.post([METADATA, event(0)], Limit(5)).status == 202
+
+        def profile(frame, kind, function):
+            if kind == "c_call" and function.__name__ in LETTING_GO:
+                called.append(function.__name__)
+
+        sys.setprofile(profile)
+        try:
+            answer = transport.post([METADATA, event(1)], Limit(5))
+        finally:
+            sys.setprofile(None)
+        transport.close()
+        assert answer.status == 202
+        assert called == ["recv", "send", "recv"]  # whether it is still there; the request; the answer
+        assert numbers(server.events) == [0, 1]
+
+
+def test_a_server_that_does_not_read_is_left_when_the_time_is_over():
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        transport = Transport(settings(f"http://127.0.0.1:{deaf.getsockname()[1]}"), {})
+        begin = time.monotonic()
+        answer = transport.post([bytes(1 << 25)], Limit(0.3))
+        assert answer.kind == "timeout"
+        assert 0.25 < time.monotonic() - begin < 3
+        transport.close()
+
+
+def test_a_server_that_says_nothing_is_left_when_the_time_is_over():
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        transport = Transport(settings(f"http://127.0.0.1:{mute.getsockname()[1]}"), {})
+        begin = time.monotonic()
+        answer = transport.post([event(0)], Limit(0.3))
+        assert (answer.kind, answer.reason) == ("timeout", "it did not answer in time")
+        assert 0.25 < time.monotonic() - begin < 3
+        transport.close()

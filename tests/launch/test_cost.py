@@ -14,7 +14,7 @@ PROGRAM = ROOT / "benchmarks" / "programs" / "counting.py"
 
 @pytest.mark.parametrize(
     ("case", "count", "bound"),
-    [("plain", 50, 4200), ("raising", 50, 8000), ("script", 500, 900), ("flask", 50, 13_200)],
+    [("plain", 50, 3600), ("raising", 50, 7200), ("script", 500, 830), ("flask", 50, 11_600)],
 )
 def test_bytecodes_added(case, count, bound):
     """Of one request of Flask's, empty or failing, of one sqlite3 query, and of a request with five and a call."""

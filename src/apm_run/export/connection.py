@@ -92,7 +92,8 @@ class Connection:
         :raises Unsent: when that fails.
         """
         self._socket = _connect(address, limit)
-        self._plain = True
+        #: Whether the system keeps the time that its calls may take; TLS leaves that to Python.
+        self._timed = _times(self._socket)
         self._identity = _identity(self._socket)
         self._buffer = b""
         self.used = limit.clock()
@@ -101,7 +102,7 @@ class Connection:
 
     def secure(self, context: object, host: str, limit: Limit) -> bytes | None:
         """Do the TLS handshake; returns the server's certificate (DER)."""
-        self._plain = False
+        self._timed = False
         raw = self._within(limit, 0)
         try:
             # Bytes, since a str would import the idna codec.
@@ -118,13 +119,13 @@ class Connection:
         """Whether a request may go over it: idle for no longer than that, still ours, not closed by the server."""
         if Limit.clock() - self.used > idle or not self._is_ours():
             return False
-        if not self._plain:
+        if not self._timed:
             self._socket.settimeout(0)
         try:
             # The C method, since an SSL socket refuses flags. There may be a session ticket to read; anything that a
             # plain connection has to say between two requests is wrong.
             data = _socket.socket.recv(self._socket, 1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
-            return bool(data) and not self._plain
+            return bool(data) and type(self._socket) is not _socket.socket
         except BlockingIOError:
             return True
         except OSError:
@@ -178,10 +179,10 @@ class Connection:
     def _within(self, limit: Limit, option: int) -> _socket.socket:
         """Our socket, whose next call may take as long as is left.
 
-        :param option: of a plain one's: the kind of call.
+        :param option: the kind of call.
         """
         sock, left = self._ours(), limit.left()
-        if self._plain:
+        if self._timed:
             sock.setsockopt(_socket.SOL_SOCKET, option, _timeval.pack(int(left), max(1, int(left % 1 * 1e6))))
         else:
             sock.settimeout(left)
@@ -288,7 +289,6 @@ def _connect(address: Address, limit: Limit) -> _socket.socket:
         try:
             sock.connect(where)
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-            sock.settimeout(None)
             return sock
         except _socket.timeout:
             failure = Unsent("refused", "it could not be connected to in time")
@@ -296,6 +296,16 @@ def _connect(address: Address, limit: Limit) -> _socket.socket:
             failure = Unsent("refused", _reason(error))
         sock.close()
     raise failure
+
+
+def _times(sock: _socket.socket) -> bool:
+    """Leave it to the system how long calls may take, if it knows of that."""
+    try:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, _timeval.pack(1, 0))
+    except OSError:
+        return False
+    sock.settimeout(None)
+    return True
 
 
 def _identity(sock: _socket.socket) -> object:

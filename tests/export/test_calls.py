@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import time
 
+import pytest
 from tests.export.support import METADATA, event, numbers, settings
 from tests.servers import Server
 
@@ -19,6 +21,7 @@ LETTING_GO = {"accept", "connect", "fstat", "open", "poll", "read", "recv", "sel
 def test_a_request_over_a_kept_connection_takes_three_system_calls():
     with Server() as server:
         transport, called = Transport(settings(server.url), {}), []
+        transport.undisturbed = True
         assert transport.post([METADATA, event(0)], Limit(5)).status == 202
 
         def profile(frame, kind, function):
@@ -36,9 +39,11 @@ def test_a_request_over_a_kept_connection_takes_three_system_calls():
         assert numbers(server.events) == [0, 1]
 
 
-def test_a_server_that_does_not_read_is_left_when_the_time_is_over():
+@pytest.mark.parametrize("undisturbed", [False, True])
+def test_a_server_that_does_not_read_is_left_when_the_time_is_over(undisturbed):
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         transport = Transport(settings(f"http://127.0.0.1:{deaf.getsockname()[1]}"), {})
+        transport.undisturbed = undisturbed
         begin = time.monotonic()
         answer = transport.post([bytes(1 << 25)], Limit(0.3))
         assert answer.kind == "timeout"
@@ -46,11 +51,29 @@ def test_a_server_that_does_not_read_is_left_when_the_time_is_over():
         transport.close()
 
 
-def test_a_server_that_says_nothing_is_left_when_the_time_is_over():
+@pytest.mark.parametrize("undisturbed", [False, True])
+def test_a_server_that_says_nothing_is_left_when_the_time_is_over(undisturbed):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         transport = Transport(settings(f"http://127.0.0.1:{mute.getsockname()[1]}"), {})
+        transport.undisturbed = undisturbed
         begin = time.monotonic()
         answer = transport.post([event(0)], Limit(0.3))
         assert (answer.kind, answer.reason) == ("timeout", "it did not answer in time")
         assert 0.25 < time.monotonic() - begin < 3
         transport.close()
+
+
+def test_signals_do_not_prolong_the_time():
+    """In the main thread, where a program that never got its agent thread sends at its end."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        transport = Transport(settings(f"http://127.0.0.1:{mute.getsockname()[1]}"), {})
+        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        try:
+            begin = time.monotonic()
+            assert transport.post([event(0)], Limit(0.3)).kind == "timeout"
+            assert time.monotonic() - begin < 3
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            transport.close()

@@ -389,7 +389,8 @@ class Body:
             self._exchange.end(False)
 
     def __del__(self) -> None:
-        self._exchange.end(False)
+        if not self._exchange.transaction.ended:
+            self._exchange.end(False)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -86,14 +86,15 @@ class Response:
 class Connection:
     """A connection that requests are sent over one after another."""
 
-    def __init__(self, address: Address, limit: Limit) -> None:
+    def __init__(self, address: Address, limit: Limit, undisturbed: bool = False) -> None:
         """Connect to the address, or to the proxy it is.
 
+        :param undisturbed: no signal comes to the threads that use it: each one would begin the system's time anew.
         :raises Unsent: when that fails.
         """
         self._socket = _connect(address, limit)
         #: Whether the system keeps the time that its calls may take; TLS leaves that to Python.
-        self._timed = _times(self._socket)
+        self._timed = undisturbed and _times(self._socket)
         self._identity = _identity(self._socket)
         self._buffer = b""
         self.used = limit.clock()

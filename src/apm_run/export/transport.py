@@ -53,6 +53,8 @@ class Transport:
         self._pinned: bytes | None = None
         #: Whether the last request went out twice: its pooled connection broke before there was an answer.
         self.repeated = False
+        #: As :class:`Connection` has it.
+        self.undisturbed = False
         self.compress = not self.address.is_loopback
         self._authorization = _authorization(settings, self.address)
         self.user_agent = ""
@@ -141,7 +143,7 @@ class Transport:
 
     def _open(self, limit: Limit) -> Connection:
         try:
-            connection = Connection(self._proxy or self.address, limit)
+            connection = Connection(self._proxy or self.address, limit, self.undisturbed)
         except Unsent as error:
             if self._proxy is None:
                 raise

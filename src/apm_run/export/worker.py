@@ -237,6 +237,7 @@ class Worker:
     def run(self) -> None:
         """The whole life of the thread."""
         self.ident = native.get_ident()
+        self._transport.undisturbed = True  # with the mask that it was started with
         while True:
             try:
                 self._read_metadata()

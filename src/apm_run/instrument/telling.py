@@ -23,12 +23,9 @@ if TYPE_CHECKING:
 def annotated(target: Annotate, original: Callable[..., Any], tracer: Tracer, where: str) -> Callable[..., Any]:
     """The wrapper of a function that tells something about a transaction."""
 
-    def running() -> Transaction | None:
-        found = current.get()
+    def find() -> Transaction | None:
+        found = tracer.ambient if target.program else current.get()
         return None if found is None else found.transaction
-
-    def program() -> Transaction | None:
-        return tracer.ambient
 
     def tell(args: tuple[Any, ...], kwargs: dict[str, Any], *told: Any) -> None:
         try:
@@ -36,7 +33,6 @@ def annotated(target: Annotate, original: Callable[..., Any], tracer: Tracer, wh
         except Exception:
             failed(f"{where}: annotate")
 
-    find = program if target.program else running
     if target.after:
         return _followed(original, find, tell)
 

@@ -5,7 +5,7 @@ Written without :mod:`re`, which many programs never load.
 
 from __future__ import annotations
 
-import os
+import posix
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 _LARGEST, _PIECE = 1 << 20, 1 << 16
@@ -20,20 +20,20 @@ def contents(path: str) -> str:
     """Return the text of a small file of the system; empty where there is none to read."""
     try:
         # Python's own files make twice as many system calls, each of which may cost this thread its turn.
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return ""
     found = b""
     try:
         while len(found) < _LARGEST:
-            more = os.read(handle, _PIECE)
+            more = posix.read(handle, _PIECE)
             if not more:
                 break
             found += more
     except OSError:
         return ""
     finally:
-        os.close(handle)
+        posix.close(handle)
     return found.decode("utf-8", "replace")
 
 

@@ -90,11 +90,11 @@ def interleaved(places: list[Place], rounds: int, once: Callable[[Place], float]
 
 
 def added(values: list[list[float]]) -> list[str]:
-    """The bare median, and what the others add to it, with their smallest and largest."""
+    """The bare median, and what the others add to the bare run of their round, with the smallest and the largest."""
     bare = median(values[0])
     shown = [f"{bare:.1f}" if bare < 100 else f"{bare:.0f}"]
     for each in values[1:]:
-        more = [value - bare for value in each]
+        more = [value - beside for value, beside in zip(each, values[0])]
         shown.append(f"+{median(more):.1f} ({spread(more)})" if bare < 100 else f"+{median(more):.0f} ({spread(more)})")
     return shown
 
@@ -300,8 +300,9 @@ HEAD = """\
 
 Written by `make bench`, which measures agents side by side: the same programs, each agent in an environment of its own,
 a server on the same machine that takes what they send, everything sampled. Figures are medians of interleaved runs; in
-brackets the smallest and the largest. Columns of agents show what they add to the bare program. Compare within a row:
-absolute figures are this machine's, whose interpreters are built without optimisation by profile.
+brackets the smallest and the largest. Columns of agents show what they add to the bare program, to its run of the
+same round. Compare within a row: absolute figures are this machine's, whose interpreters are built without optimisation
+by profile.
 
 New Relic's agent sends to nobody here: it runs in its developer mode, which makes its payloads and answers itself.
 Metrics and logs of OpenTelemetry are off, as are telemetry and remote configuration of ddtrace. The launcher of

@@ -116,10 +116,13 @@ def of_span(draft: Any, settings: Any, service: dict[str, Any] | None) -> str:
     if draft.http is not None:
         found.append(f'"http":{_http(draft.http, settings)}')
     known = None if members else draft.reached
-    reached = known or _reached(draft, members)
-    if known is not None:
-        known[:] = reached
-    found += reached
+    if not known:
+        reached = _reached(draft, members)
+        if known is None:
+            known = reached
+        else:
+            known[:] = reached  # at once: another thread may be here as well
+    found += known
     return ",".join(found)
 
 

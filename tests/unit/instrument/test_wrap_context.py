@@ -417,6 +417,23 @@ def test_what_the_call_made_current_stays(engine):
     assert engine.one_span(transaction).outcome == "success"
 
 
+def test_what_an_awaited_call_made_current_stays(engine):
+    other = engine.begin()
+
+    async def call():
+        current.set(other)
+
+    async def main():
+        await engine.wrap(call)()
+        return current.get()
+
+    transaction = engine.begin()
+    with running(transaction):
+        assert asyncio.run(main()) is other
+    engine.tracer.end_transaction(transaction)
+    assert engine.one_span(transaction).outcome == "success"
+
+
 def test_leaf(engine):
     inner = engine.wrap(lambda: current.get(), exit_span)
     outer = engine.wrap(lambda: (current.get(), inner()), exit_span)

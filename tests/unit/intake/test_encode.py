@@ -13,6 +13,7 @@ from tests.engine import Engine, exit_span
 from tests.receiver import SCHEMAS, objections
 
 from apm_run import guard
+from apm_run.conventions import http_client
 from apm_run.intake import encode
 from apm_run.intake.limits import KEYWORD, LONG, MAX_EVENT_SIZE
 from apm_run.model import SpanDraft
@@ -541,3 +542,31 @@ def test_http_url_goes_without_secrets(engine):
     draft = SpanDraft("x", "external", "http", http={"url": "http://u:s3cr3t@h/?sig=s3cr3t&a=1"})
     http = judged(encode.span_line(span_of(engine, draft)))["context"]["http"]
     assert http["url"] == "http://h/?sig=[REDACTED]&a=1"
+
+
+def test_where_spans_of_one_place_lead(engine):
+    """That is written down once for all of them, but for those about which the user says something else."""
+
+    def where(url, change=lambda span: None, **context):
+        transaction = engine.begin()
+        transaction.context.update(context)
+        span = engine.tracer.begin(http_client.request("GET", url), transaction)
+        change(span)
+        engine.tracer.end(span)
+        engine.tracer.end_transaction(transaction)
+        found = judged(encode.span_line(span))["context"]
+        return found["http"]["url"], found["service"], found["destination"]
+
+    def renamed(span):
+        span.own().target_name = "shop"
+
+    service = {"target": {"type": "http", "name": "place.example:80"}}
+    resource = {"resource": "place.example:80", "name": "", "type": ""}
+    destination = {"address": "place.example", "port": 80, "service": resource}
+    for path in ("/a", "/b", "/c"):
+        url = f"http://place.example{path}"
+        assert where(url) == (url, service, destination)
+    url = "http://place.example/d"
+    assert where(url, renamed)[1] == {"target": {"type": "http", "name": "shop"}}
+    assert where(url, service={"name": "other"})[1] == {"name": "other", **service}
+    assert where(url) == (url, service, destination)

@@ -65,6 +65,9 @@ def run(library: str, calls: int, traced: bool = True, leak: int = 0) -> Run:
             command.insert(0, os.path.join(os.path.dirname(sys.executable), "apm-run"))
         environment = {**transparency.environment(receiver.url, strict=True), "HOME": folder}
         environment.update(XDG_STATE_HOME=folder, ELASTIC_APM_SERVICE_NAME="soak")
+        # What a buffer has taken is given back when it is freed: else the C library keeps as much as the largest, and
+        # which tenth that has come in is chance.
+        environment["MALLOC_MMAP_THRESHOLD_"] = "131072"
         began = time.monotonic()
         pipe = subprocess.PIPE
         with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:

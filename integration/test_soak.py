@@ -1,4 +1,4 @@
-"""A short `make soak`: a leak of 100 bytes per call would be 1406 KiB in nine tenths of CALLS; the usual is 350."""
+"""A short `make soak`: a leak of 100 bytes per call would be 1406 KiB in nine tenths of CALLS; the usual is 100."""
 
 from __future__ import annotations
 

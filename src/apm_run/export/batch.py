@@ -22,7 +22,7 @@ RAW_LIMIT = 4 << 20
 
 
 class Packed:
-    """The pieces of a request's body, the number of its events, and their bytes before compression.
+    """A request's body, the number of its events, and their bytes before compression.
 
     :ivar left_out: what was left out, by its place among all.
     """
@@ -84,7 +84,7 @@ def pack(
         if length + (0 if compress else gathered) >= size or raw >= RAW_LIMIT or count >= max_events:
             break
     parts += squeeze(b"".join(piece)), finish()
-    return Packed(parts, count, raw, left_out)
+    return Packed([b"".join(parts)], count, raw, left_out)
 
 
 def _coder(compress: bool) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:

@@ -135,12 +135,13 @@ class Connection:
     def exchange(self, head: bytes, body: Sequence[bytes], limit: Limit) -> Response:
         """Send one request, read its answer.
 
-        :param body: its pieces.
         :raises Unsent: there is none.
         """
         self.begun = False
         try:
-            self._send(b"".join((head, *body)), limit)
+            self._send(head, limit)
+            for part in body:
+                self._send(part, limit)
         except Unsent as error:
             # A server that will not have the body answers before it ends, and closes.
             if error.kind != "reset" or not body:

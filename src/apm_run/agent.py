@@ -158,9 +158,11 @@ class Agent:
 
     def _prepare(self) -> None:
         """Requests will come. What the agent thread imports costs it a turn for each file, and a busy program more."""
-        if self.exporter is not None and not self.settings.disable_send:
+        try:
             from apm_run.collect import metadata  # noqa: F401
-
+        except Exception:  # no file can be opened just now, say: the agent thread will try again
+            failed("prepare")
+        if self.exporter is not None:
             self.exporter.prepare()
 
     def _metadata(self) -> bytes:

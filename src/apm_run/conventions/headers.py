@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: Characters of all headers of a message together: a hostile one must not cost the whole event (spec 2).
 _ROOM = 16_000
-#: So few have room in any case.
-_FEW = 14
 #: What holds URLs or the host of one, and so may hold passwords and what opens other doors.
 _URLS = (
     "host", "x-forwarded-host", "referer", "origin", "location", "content-location", "link", "refresh", "destination",
@@ -32,6 +30,8 @@ _PLAIN, _SECRET, _URL, _COOKIE = 0, 1, 2, 3
 _NAMES = 512
 #: Remembered environments, how many keys one has at most, and how long the key of a header is.
 _SHAPES, _KEYS, _KEY = 64, 100, 100
+#: So few headers have room in any case.
+_FEW = _ROOM // (KEYWORD + _KEY)
 
 
 class _Names(dict[object, "tuple[str, int]"]):

@@ -329,23 +329,13 @@ class Body:
 
     @unseen
     def __next__(self) -> bytes:
-        if self._iterator is None:
-            try:
-                self.__iter__()
-            except BaseException as error:
-                hide_frame(error)
-                raise
-        previous = _get()
-        _set(self._running)
         try:
-            chunk: bytes = next(self._iterator)  # type: ignore[arg-type]
+            if self._iterator is None:
+                self._iterator = self._step(iter, self._inner)
+            chunk: bytes = self._step(next, self._iterator)
         except BaseException as error:
-            _set(previous)
-            self._over(error)
             hide_frame(error)
             raise
-        self._running = _get()
-        _set(previous)
         if chunk:
             self._exchange.hand(chunk, self._pieces())
             self._exchange.sent = True
@@ -362,18 +352,15 @@ class Body:
             result = work(*args)
         except BaseException as error:
             _set(previous)
-            self._over(error)
+            if isinstance(error, StopIteration):
+                self._exchange.end(True)
+            else:
+                self._exchange.die(error)
             hide_frame(error)
             raise
         self._running = _get()
         _set(previous)
         return result
-
-    def _over(self, error: BaseException) -> None:
-        if isinstance(error, StopIteration):
-            self._exchange.end(True)
-        else:
-            self._exchange.die(error)
 
     @unseen
     def close(self) -> None:

@@ -323,7 +323,7 @@ class Tracer(Reporting):
         if transaction.first is not None:
             transaction.first()
         start_ns = self._clock()
-        span = Span(draft, owner, transaction, "%016x" % (self._bits(64) or 1), start_ns)
+        span = Span(draft, owner, transaction, self._id(), start_ns)
         if transaction.timers is not None:
             if not owner.children:
                 owner.since_ns = start_ns

@@ -158,6 +158,10 @@ def test_too_many_labels_are_left_out() -> None:
     assert set(json.loads(metadata.line(found))["metadata"]) == {"service", "process", "system"}
 
 
+def test_what_no_json_can_hold_costs_nothing_else() -> None:
+    assert json.loads(metadata.line({"service": {"x": float("nan")}})) == {"metadata": {"service": {"x": "nan"}}}
+
+
 def test_bytes_in_the_environment_that_are_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_NAMESPACE", "a\udcffb")
     json.loads(metadata.line(build()).decode("ascii"))

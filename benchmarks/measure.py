@@ -129,9 +129,3 @@ def load(port: int, path: str, seconds: float, clients: int = 4) -> list[float]:
     for thread in threads:
         thread.join()
     return sorted(found)
-
-
-def resident(pid: int) -> int:
-    """Kilobytes that a process has resident."""
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))

@@ -5,12 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 
-
-def memory() -> int:
-    """Resident kilobytes."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-
+from resident import memory
 
 connection = sqlite3.connect(":memory:")
 connection.execute("create table items (id integer primary key, name text)")

@@ -13,14 +13,10 @@ import sys
 import time
 from collections.abc import Callable
 
+from resident import memory
+
 CASE, COUNT, TARGET = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 WARM = 50
-
-
-def memory() -> int:
-    """Resident kilobytes."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 
 def database() -> sqlite3.Connection:
